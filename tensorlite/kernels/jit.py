@@ -6,18 +6,19 @@
 
 Decisions worth knowing:
 
-- Flags. `nogil`: other Python threads run on. `error_model="numpy"`: a division by zero gives inf, as
-  in NumPy, instead of a branch and an exception. No `fastmath`: it assumes that no NaN and no infinity
-  occur, so masks of -inf break, and it lets the compiler reorder additions, which exactness forbids.
+- Flags. `nogil`: other Python threads run on. `error_model="numpy"`: a division by zero gives inf,
+  as in NumPy, instead of a branch and an exception. No `fastmath`: it assumes that no NaN and no
+  infinity occur, so masks of -inf break, and it lets the compiler reorder additions, which
+  exactness forbids.
 - Compilation is lazy: explicit signatures compile while importing, for seconds.
 - `parallel_for` hands a function straight to the pool behind `prange` (`numba_parallel_for`). The
-  body is compiled once, without the array analysis of `parallel=True`, which costs seconds a kernel.
-  Threads draw task numbers from one atomic counter, so a slow core delays nobody. Which thread runs a
-  task never changes a bit, because every task owns its outputs.
+  body is compiled once, without the array analysis of `parallel=True`, which costs seconds a
+  kernel. Threads draw task numbers from one atomic counter, so a slow core delays nobody. Which
+  thread runs a task never changes a bit, because every task owns its outputs.
 - The disk cache holds one file per function and signature. Its folder is named after a hash of all
-  kernel sources, the versions of Numba, llvmlite and NumPy, and the CPU: Numba's own cache looks at one source
-  file only, and goes stale when a helper in another file changes. Every file carries its own
-  checksum and is written beside and renamed, so a torn, foreign or concurrently written file is
+  kernel sources, the versions of Numba, llvmlite and NumPy, and the CPU: Numba's own cache looks at
+  one source file only, and goes stale when a helper in another file changes. Every file carries its
+  own checksum and is written beside and renamed, so a torn, foreign or concurrently written file is
   never more than a reason to compile again.
 """
 
@@ -51,8 +52,8 @@ R = TypeVar("R")
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
-# OpenMP launches in about 5 us and may be entered by several Python threads at once; workqueue takes
-# 170 us and aborts the process in that case. The environment's own choice is respected.
+# OpenMP launches in about 5 us and may be entered by several Python threads at once; workqueue
+# takes 170 us and aborts the process in that case. The environment's own choice is respected.
 if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
     config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
 

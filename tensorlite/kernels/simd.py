@@ -1,4 +1,4 @@
-"""SIMD values inside Numba: vectors of the CPU's width, tiles of them, and what can be done with them.
+"""SIMD values inside Numba: vectors of the CPU's width, tiles of them, and what they can do.
 
 A `Vector` is an LLVM vector that lives in a register; a variable that holds one is plain Python:
 
@@ -13,20 +13,23 @@ A `Vector` is an LLVM vector that lives in a register; a variable that holds one
         if i < stop:                                    # the tail goes through the same code
             simd.store_part(y, i, stop - i, simd.load_part(x, i, stop - i, f) * f)
 
-The element type follows the data, so one source serves float32 and float64. `i` counts elements from
-the array's first element, whatever its shape: arrays must be contiguous, or i made from strides.
+The element type follows the data, so one source serves float32 and float64. `i` counts elements
+from the array's first element, whatever its shape: arrays are contiguous, or i comes from strides.
 
-    lanes(x)                    elements in a vector of x's type, known when compiling: 16, 8 or 4 of float32, half of float64
+    lanes(x)                    elements in a vector of x's type, known when compiling:
+                                16, 8 or 4 of float32, half as many of float64
     load(x, i)  store(x, i, v)  lanes elements at x[i:]
-    load_part(x, i, n, fill)    the first n lanes from memory (n may be 0 or less, or lanes or more), the others from the vector `fill`
-    store_part(x, i, n, v)      the first n lanes only
+    load_part(x, i, n, fill)    the first n lanes from memory, the others from the vector `fill`
+    store_part(x, i, n, v)      the first n lanes only; n may be 0 or less, lanes or more
     splat(s)  zero(x)           a scalar in every lane; 0 of x's type
-    + - * / unary-  fma(a, b, c)      a * b + c rounded once; nothing else is ever contracted
+    + - * / unary-              on vectors
+    fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
     maximum minimum absolute sqrt floor round (to even) copysign(a, sign)
-    a < b  a <= b  a > b  a >= b  a == b  a != b       a Mask (False where a NaN is compared, but != True)
-    select(mask, a, b)  first(x, n)  mask & mask  mask | mask     first(x, n): the mask of lanes 0..n-1
-    exp(v)  exp2_integer(v)     e to the v, within 1 ulp or so; 2 to the v for integral v
-    total(v)  largest(v)        reduction over the lanes as a fixed tree: halves onto halves; a scalar
+    a < b  <=  >  >=  ==  !=    a Mask (False where a NaN is compared, but != is True)
+    select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
+    first(x, n)                 the mask of lanes 0..n-1
+    exp(v)  exp2_integer(v)     e to the v, within 1 ulp; 2 to the v for integral v
+    total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
     prefetch(x, i)              ask for the cache line of x[i]
     address(x)                  x's address, to compare or to align
@@ -38,12 +41,13 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     outer_strided(t, a, i, s, b, j)      the same with a[i + s * r]
     tile_load(x, i, s, rows, columns)    t[r, c] = x[i + s * r + lanes * c :]
     tile_store(x, i, s, t)               x[i + s * r + lanes * c :] = t[r, c]
-    tile_row(t, r, c)  tile_set(t, r, c, v)    one vector of it; r and c literals
+    tile_row(t, r, c)                    the vector t[r, c], r and c literals
+    tile_set(t, r, c, v)                 the tile with v there
     transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
     chain(t, x, i, v)                    for r: v = fma(x[i + r], t[r, 0], v), in this order
 
-Nothing here lets the compiler choose an order of additions, so results are the same bits wherever a
-function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vector types.
+Nothing here lets the compiler choose an order of additions, so results are the same bits wherever
+a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
 from __future__ import annotations
@@ -467,7 +471,7 @@ def largest(typing, v):
 
 @intrinsic
 def exp2_integer(typing, v):
-    """2 to the v for integral v in [-126, 127] (float32) or [-1022, 1023]: v becomes the exponent."""
+    """2 to the v for integral v in [-126, 127] (float32), [-1022, 1023] (float64)."""
     bits, mantissa, bias = (32, 23, 127) if v.dtype.bitwidth == 32 else (64, 52, 1023)
     whole = ir.VectorType(ir.IntType(bits), v.lanes)
 
@@ -747,7 +751,7 @@ def _transposed(builder: Any, vector: Vector, rows: list[Any]) -> list[Any]:
                 picks += range(lanes + at, lanes + at + unit)
         return shuffle(x, y, picks)
 
-    # After this, rows[g + j] holds columns j, part + j, 2 part + j, ... of the `part` rows from g on.
+    # After this, rows[g + j] holds columns j, part + j, 2 part + j, ... of `part` rows from g on.
     unit = 1
     while unit < part:
         if unit == 1:
