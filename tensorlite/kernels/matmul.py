@@ -1,0 +1,464 @@
+"""Matrix products of any strides, batched, with a bias: c = a @ b (+ bias).
+
+Exactness: c[i, j] is the sum of blocks of KC terms in ascending order, each block one chain of
+fused multiply-adds over k in ascending order. That order depends on k's size alone, so a row has
+the same bits alone (decoding) and among thousands (training), on one thread and on many.
+
+The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication",
+2008), reshaped for it:
+
+- b is packed once, in parallel, into panels of TILE_COLUMNS vectors: panel[k][column].
+- A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
+  and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block.
+- Edges go through the same micro-kernel on panels padded with zeros; only what exists is stored.
+- Few rows (decoding) never pack: b is read once, at the memory's speed, transposed in registers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorlite.kernels import simd
+from tensorlite.kernels.jit import inline, kernel, parallel_for
+
+ROWS = simd.TILE_ROWS
+COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
+KC = 256  # 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing
+# The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
+STRIDE = KC + 16
+SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
+SKINNY = 8  # up to this many rows, packing b would cost more than it saves
+
+Array = np.ndarray
+
+
+# --------------------------------------------------------------------------------------- packing
+
+
+@inline
+def _pack_columns(task, packed, b, base, row_stride, column_stride, n, k, run):
+    """`run` panels: packed[block][panel][k][column], zeros where columns end."""
+    w = simd.lanes(b)
+    width = COLUMNS * w
+    panels = (n + width - 1) // width
+    blocks = (k + KC - 1) // KC
+    for panel in range(task * run, min((task + 1) * run, panels * blocks)):
+        k0 = panel // panels * KC
+        j0 = panel % panels * width
+        depth = min(KC, k - k0)
+        at = k0 * panels * width + j0 * depth
+        source = base + k0 * row_stride + j0 * column_stride
+        if column_stride == 1:  # rows of b are contiguous: copy them
+            if j0 + width <= n:
+                for p in range(depth):
+                    for c in range(COLUMNS):
+                        v = simd.load(b, source + p * row_stride + c * w)
+                        simd.store(packed, at + p * width + c * w, v)
+            else:
+                zero = simd.zero(b)
+                for p in range(depth):
+                    for c in range(COLUMNS):
+                        here = source + p * row_stride + c * w
+                        v = simd.load_part(b, here, n - j0 - c * w, zero)
+                        simd.store(packed, at + p * width + c * w, v)
+        else:  # columns of b are contiguous: transpose squares of lanes x lanes in registers
+            for c in range(COLUMNS):
+                columns = min(w, n - j0 - c * w)
+                p = 0
+                if columns == w:
+                    while p + w <= depth:
+                        here = source + c * w * column_stride + p
+                        _transpose_square(
+                            packed, at + p * width + c * w, width, b, here, column_stride
+                        )
+                        p += w
+                while p < depth:
+                    for q in range(w):
+                        value = b.dtype.type(0)
+                        if q < columns:
+                            value = b[source + (c * w + q) * column_stride + p]
+                        packed[at + p * width + c * w + q] = value
+                    p += 1
+
+
+def _transpose_square(out, i, out_stride, x, j, x_stride):
+    """out[i + out_stride * c + r] = x[j + x_stride * r + c] for r, c < lanes."""
+    raise NotImplementedError
+
+
+@simd.overload(_transpose_square, inline="always")
+def _(out, i, out_stride, x, j, x_stride):
+    w = simd._vector(x).lanes
+
+    def implementation(out, i, out_stride, x, j, x_stride):
+        square = simd.tile_load(x, j, x_stride, w, 1)
+        simd.tile_store(out, i, out_stride, simd.transpose(square))
+
+    return implementation
+
+
+@inline
+def _pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
+    """ROWS rows at a time, zeros where rows end.
+
+    Contiguous rows become panel[row][k] with STRIDE between rows; contiguous columns (a transposed
+    matrix) panel[k][row]: both are copies without a shuffle, and the micro-kernel reads either.
+    """
+    w = simd.lanes(a)
+    zero = simd.zero(a)
+    panels = (rows + ROWS - 1) // ROWS
+    for panel in range(panels):
+        at = panel * ROWS * STRIDE
+        source = base + panel * ROWS * row_stride
+        present = min(ROWS, rows - panel * ROWS)
+        if column_stride == 1:
+            for r in range(ROWS):
+                p = 0
+                if r < present:
+                    while p + w <= depth:
+                        v = simd.load(a, source + r * row_stride + p)
+                        simd.store(packed, at + r * STRIDE + p, v)
+                        p += w
+                    v = simd.load_part(a, source + r * row_stride + p, depth - p, zero)
+                    simd.store_part(packed, at + r * STRIDE + p, depth - p, v)
+                else:
+                    while p < depth:
+                        simd.store_part(packed, at + r * STRIDE + p, depth - p, zero)
+                        p += w
+        else:
+            for p in range(depth):
+                r = 0
+                while r < ROWS:
+                    v = simd.load_part(a, source + p * column_stride + r, present - r, zero)
+                    simd.store_part(packed, at + p * ROWS + r, ROWS - r, v)
+                    r += w
+
+
+# ---------------------------------------------------------------------------------- micro-kernel
+
+
+@inline
+def _rows_by_panel(tile, a, i, b, j, depth):
+    """ROWS x COLUMNS vectors over one KC block, each output one chain of FMAs: a packed by rows."""
+    t = simd.tile(b, ROWS, COLUMNS)
+    width = COLUMNS * simd.lanes(b)
+    for p in range(depth):
+        t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
+    simd.tile_store(tile, 0, width, t)
+
+
+@inline
+def _columns_by_panel(tile, a, i, b, j, depth):
+    """The same with a packed by columns."""
+    t = simd.tile(b, ROWS, COLUMNS)
+    width = COLUMNS * simd.lanes(b)
+    for p in range(depth):
+        t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
+    simd.tile_store(tile, 0, width, t)
+
+
+@inline
+def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
+    """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    biased = last and bias.size > 0
+    for r in range(rows):
+        for q in range(COLUMNS):
+            here = at + r * stride + q * w
+            v = simd.load(tile, r * width + q * w)
+            n = columns - q * w
+            if n >= w:
+                if add:
+                    v = simd.load(c, here) + v
+                if biased:
+                    v = v + simd.load(bias, bias_at + q * w)
+                simd.store(c, here, v)
+            elif n > 0:
+                zero = simd.zero(c)
+                if add:
+                    v = simd.load_part(c, here, n, zero) + v
+                if biased:
+                    v = v + simd.load_part(bias, bias_at + q * w, n, zero)
+                simd.store_part(c, here, n, v)
+
+
+@inline
+def _block(
+    task, a, a_base, a_row, a_column, packed, c, c_base, bias, accumulate, m, n, k, c_row, mc, nc
+):
+    """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
+    across = (n + nc - 1) // nc
+    i0, j0 = task // across * mc, task % across * nc
+    i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    panels = (n + width - 1) // width
+    rows = i1 - i0
+    groups = (rows + ROWS - 1) // ROWS
+    buffer = np.empty(groups * ROWS * STRIDE, c.dtype)
+    tile = np.empty(ROWS * width, c.dtype)
+    for k0 in range(0, k, KC):
+        depth = min(KC, k - k0)
+        source = a_base + i0 * a_row + k0 * a_column
+        _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
+        add = accumulate or k0 > 0
+        last = k0 + depth == k
+        for j in range(j0, j1, width):
+            panel = k0 * panels * width + j * depth
+            for g in range(groups):
+                at = c_base + (i0 + g * ROWS) * c_row + j
+                count = min(ROWS, rows - g * ROWS)
+                if add:  # its lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS
+                    for r in range(count):
+                        simd.prefetch(c, at + r * c_row)
+                        simd.prefetch(c, at + r * c_row + w)
+                if a_column == 1:
+                    _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                else:
+                    _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                _write(c, at, c_row, tile, count, min(width, n - j), add, bias, j, last)
+
+
+# ------------------------------------------------------------------------------------- few rows
+
+STRIP = 4  # vectors of a row of b taken together where its rows are contiguous
+
+
+@inline
+def _few_rows(
+    task, a, a_base, a_row, b, b_base, b_row, b_column, c, c_base, bias, accumulate, m, n, k, c_row,
+    span,
+):  # fmt: skip
+    """c[:, span * task :][: span] for few contiguous rows of a: b is read once, never packed."""
+    w = simd.lanes(c)
+    width = w if b_row == 1 else STRIP * w
+    sums = np.empty(m * width, c.dtype)
+    zero = simd.zero(c)
+    for j in range(task * span, min(n, (task + 1) * span), width):
+        columns = min(width, n - j)
+        for k0 in range(0, k, KC):
+            depth = min(KC, k - k0)
+            source = b_base + k0 * b_row + j * b_column
+            sums[:] = 0
+            if b_row == 1:
+                _few_rows_by_columns(
+                    sums, a, a_base + k0, a_row, m, b, source, b_column, columns, depth
+                )
+            else:
+                _few_rows_by_rows(sums, a, a_base + k0, a_row, m, b, source, b_row, columns, depth)
+            add = accumulate or k0 > 0
+            biased = k0 + depth == k and bias.size > 0
+            for r in range(m):
+                for q in range(0, columns, w):
+                    here = c_base + r * c_row + j + q
+                    v = simd.load(sums, r * width + q)
+                    if add:
+                        v = simd.load_part(c, here, columns - q, zero) + v
+                    if biased:
+                        v = v + simd.load_part(bias, j + q, columns - q, zero)
+                    simd.store_part(c, here, columns - q, v)
+
+
+@inline
+def _few_rows_by_rows(sums, a, a_at, a_row, m, b, source, b_row, columns, depth):
+    """sums[r, :] += a[r, k] * b[k, :], k ascending, a strip of a contiguous row of b at a time."""
+    w = simd.lanes(b)
+    zero = simd.zero(b)
+    for p in range(depth):
+        for q in range(0, columns, w):
+            row = simd.load_part(b, source + p * b_row + q, columns - q, zero)
+            for r in range(m):
+                here = r * STRIP * w + q
+                x = simd.splat(a[a_at + r * a_row + p])
+                simd.store(sums, here, simd.fma(x, row, simd.load(sums, here)))
+
+
+def _few_rows_by_columns(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
+    """The same where b's columns are contiguous: lanes x lanes squares, transposed in registers."""
+    raise NotImplementedError
+
+
+@simd.overload(_few_rows_by_columns, inline="always")
+def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
+    w = simd._vector(b).lanes
+
+    def implementation(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
+        p = 0
+        if columns == w:
+            while p + w <= depth:
+                square = simd.transpose(simd.tile_load(b, source + p, b_column, w, 1))
+                for r in range(m):
+                    v = simd.chain(square, a, a_at + r * a_row + p, simd.load(sums, r * w))
+                    simd.store(sums, r * w, v)
+                p += w
+        column = np.zeros(w, b.dtype)
+        while p < depth:
+            for q in range(columns):
+                column[q] = b[source + p + q * b_column]
+            v = simd.load(column, 0)
+            for r in range(m):
+                x = simd.splat(a[a_at + r * a_row + p])
+                simd.store(sums, r * w, simd.fma(x, v, simd.load(sums, r * w)))
+            p += 1
+
+    return implementation
+
+
+# ------------------------------------------------------------------------------------ the product
+
+
+@kernel
+def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k):
+    """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements, c by rows."""
+    width = COLUMNS * simd.lanes(c)
+    shared = m * n * k > SMALL
+    panels = (n + width - 1) // width * ((k + KC - 1) // KC)
+    packed = np.empty((n + width - 1) // width * width * k, c.dtype)
+    run = 4 if shared else panels
+    parallel_for(
+        _pack_columns, (panels + run - 1) // run, (packed, b, 0, b_row, b_column, n, k, run)
+    )
+    mc, nc = m, n
+    if shared:  # tasks enough to share out evenly, large enough to use what they pack
+        mc = ROWS * (16 if m >= 128 * ROWS else 8)
+        while ((m + mc - 1) // mc) * ((n + nc - 1) // nc) < 8 and nc > 4 * width:
+            nc = (nc // 2 + width - 1) // width * width
+    parallel_for(
+        _block,
+        ((m + mc - 1) // mc) * ((n + nc - 1) // nc),
+        (a, 0, a_row, a_column, packed, c, 0, bias, accumulate, m, n, k, n, mc, nc),
+    )
+
+
+@kernel
+def gemm_few_rows(a, a_row, b, b_row, b_column, c, bias, accumulate, m, n, k):
+    """The same product, to the bit, for few rows of a."""
+    span = n if m * n * k < SMALL else 4 * COLUMNS * simd.lanes(c)
+    parallel_for(
+        _few_rows,
+        (n + span - 1) // span,
+        (a, 0, a_row, b, 0, b_row, b_column, c, 0, bias, accumulate, m, n, k, n, span),
+    )
+
+
+@inline
+def _batch(
+    task, a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, m, n, k, bias
+):  # fmt: skip
+    """One product of the batch, whole."""
+    width = COLUMNS * simd.lanes(c)
+    packed = np.empty((n + width - 1) // width * width * k, c.dtype)
+    panels = (n + width - 1) // width * ((k + KC - 1) // KC)
+    _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
+    _block(
+        0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, bias, False,
+        m, n, k, n, m, n,
+    )  # fmt: skip
+
+
+@kernel
+def gemm_batched(a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, bias, m, n, k):
+    """c[batch] = a[batch] @ b[batch], each on one thread; the bases are offsets in elements."""
+    tasks = len(a_bases)
+    if m * n * k * tasks > SMALL:
+        parallel_for(
+            _batch,
+            tasks,
+            (a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, m, n, k, bias),
+        )
+    else:
+        for task in range(tasks):
+            _batch(task, a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, m, n, k, bias)
+
+
+# -------------------------------------------------------------------------------- for Python
+
+
+def _strided(x: Array) -> tuple[Array, int, int]:
+    """A matrix as a flat array with its row and column strides, one of which is 1."""
+    if x.flags.c_contiguous:
+        return x.reshape(-1), x.shape[1], 1
+    if x.flags.f_contiguous:
+        return x.T.reshape(-1), 1, x.shape[0]
+    return np.ascontiguousarray(x).reshape(-1), x.shape[1], 1
+
+
+_NOTHING = {np.dtype(t): np.empty(0, t) for t in (np.float32, np.float64)}
+
+
+def product(
+    a: Array,
+    b: Array,
+    bias: Array | None = None,
+    out: Array | None = None,
+    accumulate: bool = False,
+) -> Array:
+    """a @ b + bias: (M, K) @ (K, N) + (N,) -> (M, N).
+
+    With `out` (contiguous) the result is written there, or added to it with `accumulate`.
+    """
+    m, k = a.shape
+    n = b.shape[1]
+    c = np.empty((m, n), a.dtype) if out is None else out
+    if c.size == 0:
+        return c
+    if k == 0:
+        if not accumulate:
+            c[:] = 0 if bias is None else bias
+        return c
+    added = _NOTHING[a.dtype] if bias is None else bias
+    b_flat, b_row, b_column = _strided(b)
+    if m <= SKINNY:
+        a = np.ascontiguousarray(a)
+        gemm_few_rows(
+            a.reshape(-1), k, b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k
+        )
+    else:
+        gemm(*_strided(a), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k)
+    return c
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """x @ weight.T + bias: (M, K), (N, K), (N,) -> (M, N)."""
+    return product(x, weight.T, bias)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a @ b over the last two axes; the axes before them broadcast: (..., M, K) @ (..., K, N)."""
+    if b.ndim == 2:
+        rows = a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+        return product(rows, b).reshape(*a.shape[:-1], b.shape[-1])
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
+    c = np.empty((*batch, m, n), a.dtype)
+    if c.size == 0 or k == 0:
+        c[:] = 0
+        return c
+    a_flat, a_bases, a_row, a_column = _batched(a, batch)
+    b_flat, b_bases, b_row, b_column = _batched(b, batch)
+    if len(a_bases) == 1 and m > SKINNY:  # one large product uses all threads inside
+        gemm(
+            a_flat, a_row, a_column, b_flat, b_row, b_column, c.reshape(-1), _NOTHING[a.dtype],
+            False, m, n, k,
+        )  # fmt: skip
+    else:
+        gemm_batched(
+            a_flat, a_bases, a_row, a_column, b_flat, b_bases, b_row, b_column, c.reshape(-1),
+            _NOTHING[a.dtype], m, n, k,
+        )  # fmt: skip
+    return c
+
+
+def _batched(x: Array, batch: tuple[int, ...]) -> tuple[Array, Array, int, int]:
+    """A stack of matrices as a flat array, the offset of each, and the strides inside each."""
+    rows, columns = x.shape[-2:]
+    if x.flags.c_contiguous:
+        flat, row, column = x.reshape(-1), columns, 1
+    elif x.mT.flags.c_contiguous:
+        flat, row, column = x.mT.reshape(-1), 1, rows
+    else:
+        flat, row, column = np.ascontiguousarray(x).reshape(-1), columns, 1
+    count = int(np.prod(x.shape[:-2]))
+    bases = np.arange(count).reshape(x.shape[:-2]) * (rows * columns)
+    return flat, np.broadcast_to(bases, batch).ravel(), row, column

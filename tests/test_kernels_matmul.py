@@ -1,0 +1,125 @@
+"""The matrix product: right, and the same bits however the work is cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tensorlite.kernels import jit, matmul, simd
+
+WIDTH = simd.TILE_COLUMNS * simd.REGISTER_BITS // 32
+EDGES = [1, 2, 7, 8, 9, 12, 13, 15, 16, 17, WIDTH - 1, WIDTH, WIDTH + 1, 65, 97]
+DEPTHS = [1, 2, 15, 16, 17, 100, matmul.KC - 1, matmul.KC, matmul.KC + 1, 2 * matmul.KC + 3]
+DTYPES = [np.float32, np.float64]
+
+
+def random(shape, dtype, seed):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def naive(a, b):
+    """The contract, term by term: chains of fused multiply-adds in blocks of KC.
+
+    A float32 product is exact in float64, so rounding product + sum once is done there, up to a
+    double rounding that the tolerance covers.
+    """
+    wide = np.longdouble if a.dtype == np.float64 else np.float64
+    c = np.zeros((a.shape[0], b.shape[1]), a.dtype)
+    for k0 in range(0, a.shape[1], matmul.KC):
+        block = np.zeros_like(c)
+        for k in range(k0, min(k0 + matmul.KC, a.shape[1])):
+            exact = a[:, k, None].astype(wide) * b[None, k].astype(wide)
+            block = (exact + block).astype(a.dtype)
+        c = block if k0 == 0 else c + block
+    return c
+
+
+def on_threads(n, function):
+    before = jit.get_num_threads()
+    jit.set_num_threads(n)
+    try:
+        return function()
+    finally:
+        jit.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(m=st.sampled_from(EDGES), n=st.sampled_from(EDGES), k=st.sampled_from(DEPTHS))
+def test_product_is_the_chain_of_the_contract(dtype, m, n, k):
+    a, b, bias = random((m, k), dtype, 1), random((k, n), dtype, 2), random(n, dtype, 3)
+    expected = naive(a, b)
+    close = {"rtol": 1e-6, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-15, "atol": 1e-14}
+    np.testing.assert_allclose(matmul.product(a, b), expected, **close)
+    np.testing.assert_allclose(matmul.product(a, b, bias), expected + bias, **close)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(m=st.sampled_from(EDGES), n=st.sampled_from(EDGES), k=st.sampled_from(DEPTHS))
+def test_every_layout_gives_the_same_bits(dtype, m, n, k):
+    a, b = random((m, k), dtype, 1), random((k, n), dtype, 2)
+    expected = matmul.product(a, b)
+    wide_a, wide_b = random((m, k + 3), dtype, 4), random((k, n + 5), dtype, 5)
+    wide_a[:, 1:-2], wide_b[:, 2:-3] = a, b
+    for x in (np.asfortranarray(a), wide_a[:, 1:-2]):
+        for y in (b, np.asfortranarray(b), wide_b[:, 2:-3]):
+            assert np.array_equal(matmul.product(x, y), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(
+    m=st.sampled_from([1, 5, 8, 9, 30, 200]),
+    n=st.sampled_from([65, 300]),
+    k=st.sampled_from([64, 300]),
+    data=st.data(),
+)
+def test_rows_and_threads_do_not_change_a_bit(dtype, m, n, k, data):
+    a, b, bias = random((m, k), dtype, 1), random((k, n), dtype, 2), random(n, dtype, 3)
+    for right in (b, np.asfortranarray(b)):
+        whole = on_threads(1, lambda right=right: matmul.product(a, right, bias))
+        assert np.array_equal(
+            on_threads(2, lambda right=right: matmul.product(a, right, bias)), whole
+        )
+        start = data.draw(st.integers(0, m - 1))
+        stop = data.draw(st.integers(start + 1, m))
+        assert np.array_equal(matmul.product(a[start:stop], right, bias), whole[start:stop])
+
+
+@given(m=st.sampled_from([3, 9, 40]), n=st.sampled_from([5, 33]), k=st.sampled_from([4, 260]))
+def test_batches_broadcast_and_equal_single_products(m, n, k):
+    a, b = random((3, 1, m, k), np.float32, 1), random((2, k, n), np.float32, 2)
+    for x in (
+        a,
+        np.ascontiguousarray(a.mT).mT,
+        np.ascontiguousarray(a.swapaxes(0, 2)).swapaxes(0, 2),
+    ):
+        for y in (b, np.ascontiguousarray(b.mT).mT):
+            c = matmul.matmul(x, y)
+            assert c.shape == (3, 2, m, n)
+            for i in range(3):
+                for j in range(2):
+                    assert np.array_equal(c[i, j], matmul.product(a[i, 0], b[j]))
+    flat = matmul.matmul(a[:, 0], b[0])
+    assert np.array_equal(flat[1], matmul.product(a[1, 0], b[0]))
+
+
+def test_accumulating_adds_to_what_is_there():
+    a, b, start = (random(s, np.float32, i) for i, s in enumerate([(30, 20), (20, 40), (30, 40)]))
+    out = start.copy()
+    assert matmul.product(a, b, out=out, accumulate=True) is out
+    assert np.array_equal(out, start + matmul.product(a, b))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])
+def test_empty_sizes_give_zeros_of_the_right_shape(shape):
+    m, n, k = shape
+    c = matmul.product(np.ones((m, k), np.float32), np.ones((k, n), np.float32))
+    assert c.shape == (m, n) and not c.any()
+
+
+@pytest.mark.parametrize("m", [1, 20])
+def test_infinities_and_nans_pass_through(m):
+    a, b = np.ones((m, 3), np.float32), np.ones((3, 70), np.float32)
+    b[1, 2], b[1, 66] = np.inf, np.nan
+    c = matmul.product(a, b)
+    assert np.isinf(c[:, 2]).all() and np.isnan(c[:, 66]).all()
+    assert np.isfinite(np.delete(c, [2, 66], axis=1)).all()
