@@ -191,7 +191,7 @@ def parallel_for(typing, body, tasks, arguments):
 def _fingerprint() -> str:
     """A hash of everything that the machine code depends on."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     for fact in (
         numba.__version__,

@@ -88,7 +88,7 @@ def _transpose_square(out, i, out_stride, x, j, x_stride):
 
 @simd.overload(_transpose_square, inline="always")
 def _(out, i, out_stride, x, j, x_stride):
-    w = simd._vector(x).lanes
+    w = simd.vector_type(x).lanes
 
     def implementation(out, i, out_stride, x, j, x_stride):
         square = simd.tile_load(x, j, x_stride, w, 1)
@@ -281,7 +281,7 @@ def _few_rows_by_columns(sums, a, a_at, a_row, m, b, source, b_column, columns, 
 
 @simd.overload(_few_rows_by_columns, inline="always")
 def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
-    w = simd._vector(b).lanes
+    w = simd.vector_type(b).lanes
 
     def implementation(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
         p = 0

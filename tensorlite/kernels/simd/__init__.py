@@ -1,0 +1,141 @@
+"""SIMD values inside Numba: vectors of the CPU's width, tiles of them, and what they can do.
+
+A `Vector` is an LLVM vector that lives in a register; a variable that holds one is plain Python:
+
+    @inline
+    def scale(x, y, start, stop, factor):
+        w = simd.lanes(x)
+        f = simd.splat(factor)
+        i = start
+        while i + w <= stop:
+            simd.store(y, i, simd.load(x, i) * f)
+            i += w
+        if i < stop:                                    # the tail goes through the same code
+            simd.store_part(y, i, stop - i, simd.load_part(x, i, stop - i, f) * f)
+
+The element type follows the data, so one source serves float32 and float64. `i` counts elements
+from the array's first element, whatever its shape: arrays are contiguous, or i comes from strides.
+
+    lanes(x)                    elements in a vector of x's type, known when compiling:
+                                16, 8 or 4 of float32, half as many of float64
+    load(x, i)  store(x, i, v)  lanes elements at x[i:]
+    load_part(x, i, n, fill)    the first n lanes from memory, the others from the vector `fill`
+    store_part(x, i, n, v)      the first n lanes only; n may be 0 or less, lanes or more
+    splat(s)  zero(x)           a scalar in every lane; 0 of x's type
+    + - * / unary-              on vectors
+    fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
+    maximum minimum absolute sqrt floor round (to even) copysign(a, sign)
+    a < b  <=  >  >=  ==  !=    a Mask (False where a NaN is compared, but != is True)
+    select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
+    first(x, n)                 the mask of lanes 0..n-1
+    exp(v)  exp2_integer(v)     e to the v, within 1 ulp; 2 to the v for integral v
+    total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
+    lane(v, i)                  one lane as a scalar, i a literal
+    prefetch(x, i)              ask for the cache line of x[i]
+    address(x)                  x's address, to compare or to align
+
+Tiles, for products of matrices (rows and columns are literals; columns count vectors):
+
+    tile(x, rows, columns)               zeros
+    outer(t, a, i, b, j)                 t[r, c] = fma(a[i + r], b[j + lanes * c :], t[r, c])
+    outer_strided(t, a, i, s, b, j)      the same with a[i + s * r]
+    tile_load(x, i, s, rows, columns)    t[r, c] = x[i + s * r + lanes * c :]
+    tile_store(x, i, s, t)               x[i + s * r + lanes * c :] = t[r, c]
+    tile_row(t, r, c)                    the vector t[r, c], r and c literals
+    tile_set(t, r, c, v)                 the tile with v there
+    transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
+    chain(t, x, i, v)                    for r: v = fma(x[i + r], t[r, 0], v), in this order
+
+Nothing here lets the compiler choose an order of additions, so results are the same bits wherever
+a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
+"""
+
+from tensorlite.kernels.simd.exponential import exp
+from tensorlite.kernels.simd.tiles import (
+    TILE_COLUMNS,
+    TILE_ROWS,
+    Tile,
+    chain,
+    outer,
+    outer_strided,
+    tile,
+    tile_load,
+    tile_row,
+    tile_set,
+    tile_store,
+    transpose,
+)
+from tensorlite.kernels.simd.vectors import (
+    REGISTER_BITS,
+    Mask,
+    Vector,
+    absolute,
+    address,
+    copysign,
+    exp2_integer,
+    first,
+    floor,
+    fma,
+    lane,
+    lanes,
+    largest,
+    load,
+    load_part,
+    maximum,
+    minimum,
+    overload,
+    prefetch,
+    round,
+    select,
+    splat,
+    sqrt,
+    store,
+    store_part,
+    total,
+    vector_type,
+    zero,
+)
+
+__all__ = [
+    "REGISTER_BITS",
+    "TILE_COLUMNS",
+    "TILE_ROWS",
+    "Mask",
+    "Tile",
+    "Vector",
+    "absolute",
+    "address",
+    "chain",
+    "copysign",
+    "exp",
+    "exp2_integer",
+    "first",
+    "floor",
+    "fma",
+    "lane",
+    "lanes",
+    "largest",
+    "load",
+    "load_part",
+    "maximum",
+    "minimum",
+    "outer",
+    "outer_strided",
+    "overload",
+    "prefetch",
+    "round",
+    "select",
+    "splat",
+    "sqrt",
+    "store",
+    "store_part",
+    "tile",
+    "tile_load",
+    "tile_row",
+    "tile_set",
+    "tile_store",
+    "total",
+    "transpose",
+    "vector_type",
+    "zero",
+]

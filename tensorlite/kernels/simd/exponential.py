@@ -1,0 +1,92 @@
+"""The exponential in every lane."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.extending import overload
+
+from tensorlite.kernels.simd.vectors import Vector, exp2_integer, floor, fma, round, select, splat
+
+
+def exp(x):
+    """e to the x in every lane; see the overload below."""
+    raise NotImplementedError
+
+
+@overload(exp)
+def _exp(x):
+    """exp(x) = 2^n exp(r), n = round(x / ln 2), r = x - n ln 2, |r| <= 0.35.
+
+    ln 2 is subtracted in two parts so that r keeps all its bits. exp(r) is a polynomial of degree 6
+    (float32) or Taylor's of degree 13 (float64). 2^n is multiplied in two halves, so that results
+    beyond the normal range become 0, a subnormal number or inf as they should. NaN stays NaN.
+    """
+    if not isinstance(x, Vector):
+        return None
+    kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
+    single = kind is np.float32
+    low, high = (kind(-105), kind(90)) if single else (kind(-750), kind(711))
+    log2e = kind(1.4426950408889634)
+    ln2_high = kind(0.693359375) if single else kind(6.93147180369123816490e-01)
+    ln2_low = kind(-2.12194440e-4) if single else kind(1.90821492927058770002e-10)
+    half, one = kind(0.5), kind(1)
+    # Coefficients of r^2 and up; 1 + r is added last, in one rounding. float32: Cephes expf.
+    if single:
+        p = tuple(
+            kind(c)
+            for c in (
+                1.9875691500e-4,
+                1.3981999507e-3,
+                8.3334519073e-3,
+                4.1665795894e-2,
+                1.6666665459e-1,
+                5.0000001201e-1,
+            )
+        )
+        c0, c1, c2, c3, c4, c5 = p
+
+        def implementation(x):
+            v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))
+            n = round(v * splat(log2e))
+            r = fma(n, splat(-ln2_high), v)
+            r = fma(n, splat(-ln2_low), r)
+            y = splat(c0)
+            y = fma(y, r, splat(c1))
+            y = fma(y, r, splat(c2))
+            y = fma(y, r, splat(c3))
+            y = fma(y, r, splat(c4))
+            y = fma(y, r, splat(c5))
+            y = fma(y, r * r, r) + splat(one)
+            m = floor(n * splat(half))
+            return y * exp2_integer(m) * exp2_integer(n - m)
+
+        return implementation
+
+    factorial, coefficients = 1.0, []
+    for k in range(1, 14):
+        factorial *= k
+        coefficients.append(kind(1 / factorial))
+    t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13 = coefficients[1:]
+
+    def implementation64(x):
+        v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))
+        n = round(v * splat(log2e))
+        r = fma(n, splat(-ln2_high), v)
+        r = fma(n, splat(-ln2_low), r)
+        y = splat(t13)
+        y = fma(y, r, splat(t12))
+        y = fma(y, r, splat(t11))
+        y = fma(y, r, splat(t10))
+        y = fma(y, r, splat(t9))
+        y = fma(y, r, splat(t8))
+        y = fma(y, r, splat(t7))
+        y = fma(y, r, splat(t6))
+        y = fma(y, r, splat(t5))
+        y = fma(y, r, splat(t4))
+        y = fma(y, r, splat(t3))
+        y = fma(y, r, splat(t2))
+        y = fma(y, r * r, r) + splat(one)
+        m = floor(n * splat(half))
+        return y * exp2_integer(m) * exp2_integer(n - m)
+
+    return implementation64

@@ -1,0 +1,419 @@
+"""Vectors and masks: their types, memory, arithmetic, comparisons and reductions."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import cgutils, config, types
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, models, overload, register_model
+
+INT32 = ir.IntType(32)
+
+
+def _register_bits() -> int:
+    """Bits of the widest vector register of the CPU that Numba compiles for."""
+    if config.CPU_FEATURES:
+        has = {f[1:] for f in config.CPU_FEATURES.split(",") if f.startswith("+")}
+    elif config.CPU_NAME == "generic":
+        has = set()
+    else:
+        has = {name for name, there in llvm.get_host_cpu_features().items() if there}
+    return 512 if "avx512f" in has else 256 if "avx" in has else 128
+
+
+REGISTER_BITS = _register_bits()
+MANY_REGISTERS = REGISTER_BITS == 512 or not llvm.get_default_triple().startswith(("x86", "i"))
+
+
+# ------------------------------------------------------------------------------------------ types
+
+
+class Vector(types.Type):
+    """A register of `lanes` values of a floating type."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        self.lanes = REGISTER_BITS // dtype.bitwidth
+        self.element = ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType()
+        self.llvm = ir.VectorType(self.element, self.lanes)
+        self.suffix = f"v{self.lanes}f{dtype.bitwidth}"
+        super().__init__(f"vector({dtype}, {self.lanes})")
+
+
+class Mask(types.Type):
+    """A truth value for every lane."""
+
+    def __init__(self, lanes: int) -> None:
+        self.lanes = lanes
+        self.llvm = ir.VectorType(ir.IntType(1), lanes)
+        super().__init__(f"mask({lanes})")
+
+
+@register_model(Vector)
+@register_model(Mask)
+class RegisterModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, kind.llvm)
+
+
+def vector_type(kind: Any) -> Vector:
+    """The vector type that belongs to an array, a scalar or a vector."""
+    if isinstance(kind, Vector):
+        return kind
+    return Vector(kind.dtype if isinstance(kind, types.Array) else kind)
+
+
+def _floating(*kinds: Any) -> bool:
+    return all(isinstance(k, Vector | types.Float) for k in kinds) and any(
+        isinstance(k, Vector) for k in kinds
+    )
+
+
+# ----------------------------------------------------------------------------- memory and scalars
+
+
+def _address(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Vector) -> Any:
+    """The address of array[index] as a pointer to a vector."""
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [index]), vector.llvm.as_pointer())
+
+
+def _load(builder: Any, pointer: Any, vector: Vector) -> Any:
+    value = builder.load(pointer)
+    value.align = vector.dtype.bitwidth // 8  # elements are aligned, vectors need not be
+    return value
+
+
+def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
+    undefined = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(undefined, scalar, INT32(0))
+    zeros = ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, undefined, zeros)
+
+
+def _constant(vector: Vector, value: float) -> ir.Constant:
+    return ir.Constant(vector.llvm, [vector.element(value)] * vector.lanes)
+
+
+def _call(builder: Any, name: str, vector: Vector, arguments: list[Any]) -> Any:
+    """LLVM's own function `name` for this vector type."""
+    kind = ir.FunctionType(vector.llvm, [vector.llvm] * len(arguments))
+    function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.{name}.{vector.suffix}")
+    return builder.call(function, arguments)
+
+
+def _first(builder: Any, vector: Vector, n: Any) -> Any:
+    """The mask of the lanes 0..n-1, for any 64-bit n."""
+    wide = ir.VectorType(n.type, vector.lanes)
+    numbers = ir.Constant(wide, [n.type(k) for k in range(vector.lanes)])
+    return builder.icmp_signed("<", numbers, _splat(builder, n, wide))
+
+
+def lanes(x):
+    """Elements in a vector of x's type."""
+    raise NotImplementedError
+
+
+@overload(lanes, inline="always")
+def _lanes(x):
+    count = vector_type(x).lanes
+    return lambda x: count
+
+
+@intrinsic
+def load(typing, x, i):
+    """The vector at x[i:]."""
+    vector = vector_type(x)
+
+    def codegen(context, builder, signature, args):
+        return _load(builder, _address(context, builder, x, *args, vector), vector)
+
+    return vector(x, types.intp), codegen
+
+
+@intrinsic
+def store(typing, x, i, v):
+    """Write the vector v to x[i:]."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, x, args[0], args[1], v)
+        builder.store(args[2], pointer).align = v.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
+def load_part(typing, x, i, n, fill):
+    """The vector at x[i:], of which only the first n lanes are read; the others come from fill."""
+    vector = vector_type(x)
+
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, x, args[0], args[1], vector)
+        mask = _first(builder, vector, args[2])
+        kind = ir.FunctionType(vector.llvm, [pointer.type, INT32, mask.type, vector.llvm])
+        name = f"llvm.masked.load.{vector.suffix}.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        align = INT32(vector.dtype.bitwidth // 8)
+        return builder.call(function, [pointer, align, mask, args[3]])
+
+    return vector(x, types.intp, types.intp, vector), codegen
+
+
+@intrinsic
+def store_part(typing, x, i, n, v):
+    """Write the first n lanes of v to x[i:]."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, x, args[0], args[1], v)
+        mask = _first(builder, v, args[2])
+        kind = ir.FunctionType(ir.VoidType(), [v.llvm, pointer.type, INT32, mask.type])
+        name = f"llvm.masked.store.{v.suffix}.p0"
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [args[3], pointer, INT32(v.dtype.bitwidth // 8), mask])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, types.intp, v), codegen
+
+
+@intrinsic
+def prefetch(typing, x, i):
+    """Ask for the cache line of x[i], to be read and written soon."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(x)(context, builder, args[0]).data
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(function, [pointer, INT32(0), INT32(3), INT32(1)])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp), codegen
+
+
+@intrinsic
+def address(typing, x):
+    """The address of x's first element."""
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(x)(context, builder, args[0]).data
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.intp(x), codegen
+
+
+@intrinsic
+def splat(typing, s):
+    """The scalar s in every lane."""
+    vector = Vector(s)
+
+    def codegen(context, builder, signature, args):
+        return _splat(builder, args[0], vector.llvm)
+
+    return vector(s), codegen
+
+
+@intrinsic
+def zero(typing, x):
+    """A vector of zeros of x's type."""
+    vector = vector_type(x)
+
+    def codegen(context, builder, signature, args):
+        return _constant(vector, 0.0)
+
+    return vector(x), codegen
+
+
+@intrinsic(prefer_literal=True)
+def lane(typing, v, i):
+    """Lane i of v, a scalar."""
+    if not isinstance(i, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_element(args[0], INT32(i.literal_value))
+
+    return v.dtype(v, i), codegen
+
+
+# ------------------------------------------------------------------------------------- arithmetic
+
+
+def _operator(symbol: Any, emit: Any, result: Any = None) -> None:
+    """Make a Python operator work on two vectors, or a vector and a scalar of its type."""
+
+    @infer_global(symbol)
+    class Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            if len(args) == 2 and _floating(*args):
+                vector = next(a for a in args if isinstance(a, Vector))
+                return signature(result(vector) if result else vector, vector, vector)
+            return None
+
+    @lower_builtin(symbol, Vector, Vector)
+    def lowering(context, builder, signature, args):
+        return emit(builder, *args)
+
+
+_operator(operator.add, lambda b, x, y: b.fadd(x, y))
+_operator(operator.sub, lambda b, x, y: b.fsub(x, y))
+_operator(operator.mul, lambda b, x, y: b.fmul(x, y))
+_operator(operator.truediv, lambda b, x, y: b.fdiv(x, y))
+_operator(operator.iadd, lambda b, x, y: b.fadd(x, y))
+_operator(operator.isub, lambda b, x, y: b.fsub(x, y))
+_operator(operator.imul, lambda b, x, y: b.fmul(x, y))
+_operator(operator.itruediv, lambda b, x, y: b.fdiv(x, y))
+for _symbol, _sign in (
+    (operator.lt, "<"),
+    (operator.le, "<="),
+    (operator.gt, ">"),
+    (operator.ge, ">="),
+    (operator.eq, "=="),
+):
+    _operator(
+        _symbol,
+        lambda b, x, y, sign=_sign: b.fcmp_ordered(sign, x, y),
+        lambda v: Mask(v.lanes),
+    )
+_operator(operator.ne, lambda b, x, y: b.fcmp_unordered("!=", x, y), lambda v: Mask(v.lanes))
+
+
+@overload(operator.neg)
+def _negative(x):
+    return (lambda x: _fneg(x)) if isinstance(x, Vector) else None
+
+
+def _elementwise(name: str, count: int, emit: Any) -> Any:
+    """An intrinsic from `count` vectors of one type to one vector."""
+
+    def make(context, builder, signature, args):
+        return emit(builder, signature.return_type, args)
+
+    def one(typing, x):
+        return (x(x), make) if isinstance(x, Vector) else None
+
+    def two(typing, x, y):
+        return (x(x, x), make) if isinstance(x, Vector) else None
+
+    def three(typing, x, y, z):
+        return (x(x, x, x), make) if isinstance(x, Vector) else None
+
+    function = {1: one, 2: two, 3: three}[count]
+    function.__name__ = function.__qualname__ = name
+    return intrinsic(function)
+
+
+def _llvm(name: str, count: int) -> Any:
+    return _elementwise(name, count, lambda b, vector, args: _call(b, name, vector, list(args)))
+
+
+_fneg = _elementwise("negative", 1, lambda b, vector, args: b.fneg(args[0]))
+fma = _llvm("fma", 3)
+sqrt = _llvm("sqrt", 1)
+floor = _llvm("floor", 1)
+round = _llvm("roundeven", 1)
+absolute = _llvm("fabs", 1)
+copysign = _llvm("copysign", 2)
+# One instruction each; where a lane of x or y is NaN the result is y's lane.
+maximum = _elementwise(
+    "maximum", 2, lambda b, vector, args: b.select(b.fcmp_ordered(">", *args), *args)
+)
+minimum = _elementwise(
+    "minimum", 2, lambda b, vector, args: b.select(b.fcmp_ordered("<", *args), *args)
+)
+
+
+@intrinsic
+def select(typing, mask, a, b):
+    """a where the mask is True, else b."""
+
+    def codegen(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(mask, a, a), codegen
+
+
+@intrinsic
+def first(typing, x, n):
+    """The mask of lanes 0..n-1 for vectors of x's type; n may lie outside [0, lanes]."""
+    vector = vector_type(x)
+
+    def codegen(context, builder, signature, args):
+        return _first(builder, vector, args[1])
+
+    return Mask(vector.lanes)(x, types.intp), codegen
+
+
+def _mask_operator(symbol: Any, emit: Any) -> None:
+    @infer_global(symbol)
+    class Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            both = len(args) == 2 and all(isinstance(a, Mask) for a in args)
+            return signature(args[0], *args) if both else None
+
+    @lower_builtin(symbol, Mask, Mask)
+    def lowering(context, builder, signature, args):
+        return emit(builder, *args)
+
+
+_mask_operator(operator.and_, lambda b, x, y: b.and_(x, y))
+_mask_operator(operator.or_, lambda b, x, y: b.or_(x, y))
+
+
+def _tree(builder: Any, value: Any, lanes: int, combine: Any) -> Any:
+    """Fold the upper half onto the lower until one lane is left."""
+    undefined = ir.Constant(value.type, ir.Undefined)
+    while lanes > 1:
+        lanes //= 2
+        low = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes)))
+        high = ir.Constant(ir.VectorType(INT32, lanes), list(range(lanes, 2 * lanes)))
+        value = combine(
+            builder.shuffle_vector(value, undefined, low),
+            builder.shuffle_vector(value, undefined, high),
+        )
+        undefined = ir.Constant(value.type, ir.Undefined)
+    return builder.extract_element(value, INT32(0))
+
+
+@intrinsic
+def total(typing, v):
+    """The sum of the lanes: halves are added onto halves, an order fixed by the width alone."""
+
+    def codegen(context, builder, signature, args):
+        return _tree(builder, args[0], v.lanes, builder.fadd)
+
+    return v.dtype(v), codegen
+
+
+@intrinsic
+def largest(typing, v):
+    """The largest lane."""
+
+    def codegen(context, builder, signature, args):
+        def larger(a, b):
+            return builder.select(builder.fcmp_ordered(">", a, b), a, b)
+
+        return _tree(builder, args[0], v.lanes, larger)
+
+    return v.dtype(v), codegen
+
+
+@intrinsic
+def exp2_integer(typing, v):
+    """2 to the v for integral v in [-126, 127] (float32), [-1022, 1023] (float64)."""
+    bits, mantissa, bias = (32, 23, 127) if v.dtype.bitwidth == 32 else (64, 52, 1023)
+    whole = ir.VectorType(ir.IntType(bits), v.lanes)
+
+    def codegen(context, builder, signature, args):
+        def same(number):
+            return ir.Constant(whole, [ir.IntType(bits)(number)] * v.lanes)
+
+        n = builder.add(builder.fptosi(args[0], whole), same(bias))
+        return builder.bitcast(builder.shl(n, same(mantissa)), v.llvm)
+
+    return v(v), codegen
