@@ -9,13 +9,14 @@ from gpt.tokenizer.byte import ByteTokenizer
 from gpt.tokenizer.char import CharTokenizer
 from gpt.tokenizer.file import load
 from gpt.tokenizer.stream import StreamDecoder
-from gpt.tokenizer.tokenizer import END_OF_TEXT, Tokenizer, TokenizerError
+from gpt.tokenizer.tokenizer import END_OF_TEXT, Progress, Tokenizer, TokenizerError
 
 __all__ = [
     "END_OF_TEXT",
     "BPETokenizer",
     "ByteTokenizer",
     "CharTokenizer",
+    "Progress",
     "StreamDecoder",
     "Tokenizer",
     "TokenizerError",

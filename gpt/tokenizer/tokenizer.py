@@ -199,7 +199,10 @@ class Tokenizer(ABC):
         )
 
     def _is_id(self, token: Any) -> bool:
-        return isinstance(token, int) and 0 <= token < self.vocab_size
+        try:
+            return token in self._bytes_of
+        except TypeError:  # a list, say, has no hash
+            return False
 
 
 def utf8(text: str, start: int) -> bytes:
