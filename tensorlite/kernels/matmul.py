@@ -27,6 +27,7 @@ KC = 256  # 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gaine
 # The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
 STRIDE = KC + 16
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
+PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
 Array = np.ndarray
@@ -185,8 +186,9 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
 
 @inline
 def _block(
-    task, a, a_base, a_row, a_column, packed, c, c_base, bias, accumulate, m, n, k, c_row, mc, nc
-):
+    task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate, final,
+    m, n, k, mc, nc,
+):  # fmt: skip
     """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
     across = (n + nc - 1) // nc
     i0, j0 = task // across * mc, task % across * nc
@@ -203,7 +205,7 @@ def _block(
         source = a_base + i0 * a_row + k0 * a_column
         _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
         add = accumulate or k0 > 0
-        last = k0 + depth == k
+        last = final and k0 + depth == k
         for j in range(j0, j1, width):
             panel = k0 * panels * width + j * depth
             for g in range(groups):
@@ -217,7 +219,7 @@ def _block(
                     _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
                 else:
                     _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                _write(c, at, c_row, tile, count, min(width, n - j), add, bias, j, last)
+                _write(c, at, c_row, tile, count, min(width, n - j), add, bias, bias_base + j, last)
 
 
 # ------------------------------------------------------------------------------------- few rows
@@ -313,22 +315,37 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k):
     """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements, c by rows."""
     width = COLUMNS * simd.lanes(c)
     shared = m * n * k > SMALL
-    panels = (n + width - 1) // width * ((k + KC - 1) // KC)
-    packed = np.empty((n + width - 1) // width * width * k, c.dtype)
-    run = 4 if shared else panels
-    parallel_for(
-        _pack_columns, (panels + run - 1) // run, (packed, b, 0, b_row, b_column, n, k, run)
-    )
-    mc, nc = m, n
+    # What is packed of b at a time must stay in L3: a vocabulary's matrix is taken in pieces.
+    wide = (n + width - 1) // width * width
+    k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
+    n_step = min(wide, PACKED // k_step // width * width)
+    packed = np.empty(n_step * k_step, c.dtype)
+    run = 4 if shared else n_step * k_step
+    mc = m
     if shared:  # tasks enough to share out evenly, large enough to use what they pack
         mc = ROWS * (16 if m >= 128 * ROWS else 8)
-        while ((m + mc - 1) // mc) * ((n + nc - 1) // nc) < 8 and nc > 4 * width:
+    for jb in range(0, n, n_step):
+        columns = min(n_step, n - jb)
+        panels = (columns + width - 1) // width
+        nc = columns
+        while shared and ((m + mc - 1) // mc) * ((columns + nc - 1) // nc) < 8 and nc > 4 * width:
             nc = (nc // 2 + width - 1) // width * width
-    parallel_for(
-        _block,
-        ((m + mc - 1) // mc) * ((n + nc - 1) // nc),
-        (a, 0, a_row, a_column, packed, c, 0, bias, accumulate, m, n, k, n, mc, nc),
-    )
+        for kb in range(0, k, k_step):
+            depth = min(k_step, k - kb)
+            count = panels * ((depth + KC - 1) // KC)
+            parallel_for(
+                _pack_columns,
+                (count + run - 1) // run,
+                (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
+            )
+            parallel_for(
+                _block,
+                ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
+                (
+                    a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
+                    accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc,
+                ),
+            )  # fmt: skip
 
 
 @kernel
@@ -352,8 +369,8 @@ def _batch(
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
     _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
-        0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, bias, False,
-        m, n, k, n, m, n,
+        0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, 0, False, True,
+        m, n, k, m, n,
     )  # fmt: skip
 
 
