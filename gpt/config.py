@@ -57,15 +57,16 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-            _require(self, getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
+        _check_positive(
+            self, "vocab_size", "block_size", "n_layer", "n_head", "n_kv_head", "n_embd"
+        )
         _require(self, 0 <= self.dropout < 1, "dropout must lie in [0, 1)", self.dropout)
         if self.n_embd % self.n_head:
             raise ValueError(
                 "GPTConfig: n_embd must be a multiple of n_head, "
                 f"got {self.n_embd} and {self.n_head}"
             )
-        if self.kv_heads < 1 or self.n_head % self.kv_heads:
+        if self.n_head % self.kv_heads:
             raise ValueError(
                 "GPTConfig: n_head must be a multiple of n_kv_head, "
                 f"got {self.n_head} and {self.n_kv_head}"
@@ -140,31 +141,22 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        for name in (
-            "steps", "batch_size", "accumulate", "eval_every", "checkpoint_every", "log_every"
-        ):  # fmt: skip
-            _require(self, getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
+        _check_positive(
+            self, "steps", "minutes", "batch_size", "accumulate",
+            "eval_every", "checkpoint_every", "log_every",
+        )  # fmt: skip
         for name in (
             "learning_rate", "min_learning_rate", "warmup_steps", "weight_decay", "grad_clip",
             "eval_batches", "sample_tokens",
         ):  # fmt: skip
             value = getattr(self, name)
-            _require(self, 0 <= value < float("inf"), f"{name} must not be negative", value)
+            rule = f"{name} must not be negative or infinite"
+            _require(self, 0 <= value < float("inf"), rule, value)
         for name in ("beta1", "beta2"):
             value = getattr(self, name)
             _require(self, 0 <= value < 1, f"{name} must lie in [0, 1)", value)
-        _require(
-            self,
-            self.minutes is None or 0 < self.minutes < float("inf"),
-            "minutes must be positive",
-            self.minutes,
-        )
-        _require(
-            self,
-            0 < self.validation_fraction < 1,
-            "validation_fraction must lie in (0, 1)",
-            self.validation_fraction,
-        )
+        fraction = self.validation_fraction
+        _require(self, 0 < fraction < 1, "validation_fraction must lie in (0, 1)", fraction)
         _require(self, 0 <= self.seed < 2**32, "seed must lie in [0, 2**32)", self.seed)
 
 
@@ -182,6 +174,13 @@ def _check_types(config: object) -> None:
         fits = type(value) in allowed or (number and float in allowed)
         wanted = " or ".join("None" if k is type(None) else k.__name__ for k in allowed)
         _require(config, fits, f"{name} must be of type {wanted}", value)
+
+
+def _check_positive(config: object, *names: str) -> None:
+    for name in names:
+        value = getattr(config, name)
+        holds = value is None or 0 < value < float("inf")
+        _require(config, holds, f"{name} must be positive", value)
 
 
 def _require(config: object, holds: bool, rule: str, value: object) -> None:
@@ -276,4 +275,4 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: what was meant, or what there is."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"

@@ -14,6 +14,7 @@ The results are the same bits however a sequence is cut, and whatever else is in
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager
 from typing import TypeAlias
 
 import numpy as np
@@ -180,11 +181,12 @@ class GPT(nn.Module):
         With a cache, ids continue the sequences in it and are added to it, and no gradient is
         recorded. ValueError where the positions do not fit into block_size or the cache.
         """
-        return self.head(self.features(ids, cache))
+        with recording_unless(cache):
+            return self.head(self.features(ids, cache))
 
     def features(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the last layer hands to the output projection: ids (B, T) -> (B, T, C)."""
-        with tensorlite.set_grad_enabled(cache is None and tensorlite.is_grad_enabled()):
+        with recording_unless(cache):
             x, rotation = self.embed(ids, 0 if cache is None else cache.length)
             for block in self.h:
                 x = block(x, rotation, cache)
@@ -237,6 +239,14 @@ class GPT(nn.Module):
         """One line on top of the tree."""
         tied = ", output tied to wte" if self.config.tie_weights else ""
         return f"{self.num_parameters():,} parameters, block_size={self.config.block_size}{tied}"
+
+
+def recording_unless(cache: KVCache | None) -> AbstractContextManager[object]:
+    """No gradient flows into a cache, so none is recorded with one: better none than a part."""
+    recording: AbstractContextManager[object] = tensorlite.set_grad_enabled(
+        cache is None and tensorlite.is_grad_enabled()
+    )
+    return recording
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:
