@@ -33,9 +33,10 @@ class BPETokenizer(Tokenizer):
     merges: the pairs of ids to join, those of lower rank first. A merge makes the next id, except
     where it spells a token that exists: then it gives that one.
 
-    >>> tokenizer = BPETokenizer.train("study studying, sing singing", vocab_size=270)
-    >>> [tokenizer.decode([token]) for token in tokenizer.encode("studying")]
-    ['study', 'ing']
+    >>> text = "we study, we play, we read; studying, playing, reading"
+    >>> tokenizer = BPETokenizer.train(text, vocab_size=274)
+    >>> [tokenizer.decode([token]) for token in tokenizer.encode(" studying")]
+    [' study', 'ing']
     """
 
     kind = "bpe"
