@@ -9,6 +9,7 @@ stand for, it is bits per byte, which all do. So every part knows its bytes.
 """
 
 import ast
+import codecs
 import hashlib
 import importlib
 import os
@@ -101,7 +102,7 @@ class Text:
                 continues = True
             else:
                 after.append(document)
-            position = max(position - len(document), 0)
+            position -= len(document)
         return replace(self, documents=tuple(before)), Text(tuple(after), self.source, continues)
 
 
@@ -151,10 +152,11 @@ def _read_file(path: Path) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
+        likely = "utf-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "latin1"
         raise CorpusError(
             f"corpus: {path} is not UTF-8 text: byte 0x{data[error.start]:02x} at position "
             f"{error.start}; convert it, for instance with "
-            f"iconv -f latin1 -t utf-8 {path} -o NEW"
+            f"iconv -f {likely} -t utf-8 {path} > NEW"
         ) from None
 
 

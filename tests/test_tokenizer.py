@@ -272,7 +272,7 @@ def changed(**fields):
         (changed(merges=None), '"merges" must be a list'),
         (changed(merges=[[1, 2, 3]]), "merge 0 must be a pair of ids"),
         (changed(merges=[[1, 2.0]]), "merge 0 must be a pair of ids"),
-        (changed(merges=[[1, 300]]), r"merge 0 joins \(1, 300\)"),
+        (changed(merges=[[1, 300]]), r"token 256 joins \(1, 300\)"),
         (changed(kind="char"), '"characters" must be a string'),
         (changed(kind="char", characters="aa"), "characters must differ"),
         (changed(kind="char", characters="\ud800"), "surrogate"),

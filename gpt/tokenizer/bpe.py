@@ -30,8 +30,7 @@ CACHED_WORD_LENGTH = 64
 class BPETokenizer(Tokenizer):
     """Byte-level BPE.
 
-    merges: the pairs of ids to join, those of lower rank first. A merge makes the next id, except
-    where it spells a token that exists: then it gives that one.
+    merges: the pairs of ids to join, those to join first in front; each makes the next id.
 
     >>> text = "we study, we play, we read; studying, playing, reading"
     >>> tokenizer = BPETokenizer.train(text, vocab_size=274)
@@ -45,24 +44,22 @@ class BPETokenizer(Tokenizer):
         self, merges: Sequence[tuple[int, int]], special_tokens: Iterable[str] = ()
     ) -> None:
         vocab = [bytes([value]) for value in BYTES_IN_ORDER]
-        id_of = {token: index for index, token in enumerate(vocab)}
+        known = set(vocab)
         self.merges = [(first, second) for first, second in merges]
-        self._rank_of: dict[tuple[int, int], int] = {}
-        self._joined: list[int] = []
-        for rank, (first, second) in enumerate(self.merges):
-            if not (0 <= first < len(vocab) and 0 <= second < len(vocab)):
+        for joined, (first, second) in enumerate(self.merges, start=len(vocab)):
+            if not (0 <= first < joined and 0 <= second < joined):
                 raise TokenizerError(
-                    f"BPETokenizer: merge {rank} joins ({first}, {second}), but the ids before it "
-                    f"are 0 .. {len(vocab) - 1}"
+                    f"BPETokenizer: token {joined} joins ({first}, {second}), but the ids before "
+                    f"it are 0 .. {joined - 1}"
                 )
-            if (first, second) in self._rank_of:
-                raise TokenizerError(f"BPETokenizer: merge {rank} repeats ({first}, {second})")
-            self._rank_of[first, second] = rank
-            joined = vocab[first] + vocab[second]
-            if joined not in id_of:
-                id_of[joined] = len(vocab)
-                vocab.append(joined)
-            self._joined.append(id_of[joined])
+            token = vocab[first] + vocab[second]
+            if token in known:
+                raise TokenizerError(
+                    f"BPETokenizer: token {joined} spells {token!r}, as another does"
+                )
+            known.add(token)
+            vocab.append(token)
+        self._joined = {pair: joined for joined, pair in enumerate(self.merges, start=256)}
         self._cache: dict[str, list[int]] = {}
         super().__init__(vocab, special_tokens)
 
@@ -114,33 +111,33 @@ class BPETokenizer(Tokenizer):
         return boundary(text, position)
 
     def _join(self, ids: list[int]) -> list[int]:
-        """Join neighbours, the pair of the lowest rank and of those the leftmost first.
+        """Join neighbours, those that training joined first, and of several such the leftmost.
 
         A linked list of ids and a heap of what can be joined: n log n, also in a word of a
         million letters.
         """
-        rank_of, end = self._rank_of, len(ids)
+        joined_of, end = self._joined, len(ids)
         left, right = list(range(-1, end - 1)), list(range(1, end + 1))
         heap = [
-            (rank_of[pair], position)
-            for position, pair in enumerate(pairwise(ids))
-            if pair in rank_of
+            (joined_of[pair], place)
+            for place, pair in enumerate(pairwise(ids))
+            if pair in joined_of
         ]
         heapq.heapify(heap)
         while heap:
-            rank, here = heapq.heappop(heap)
+            joined, here = heapq.heappop(heap)
             there = right[here]
-            if there == end or rank_of.get((ids[here], ids[there])) != rank:
+            if there == end or joined_of.get((ids[here], ids[there])) != joined:
                 continue  # one of the two has been joined to its other neighbour
-            ids[here], ids[there] = self._joined[rank], NOTHING
+            ids[here], ids[there] = joined, NOTHING
             before, after = left[here], right[there]
             right[here] = after
             if after < end:
                 left[after] = here
-                if (next_rank := rank_of.get((ids[here], ids[after]))) is not None:
-                    heapq.heappush(heap, (next_rank, here))
-            if before >= 0 and (next_rank := rank_of.get((ids[before], ids[here]))) is not None:
-                heapq.heappush(heap, (next_rank, before))
+                if (new := joined_of.get((joined, ids[after]))) is not None:
+                    heapq.heappush(heap, (new, here))
+            if before >= 0 and (new := joined_of.get((ids[before], joined))) is not None:
+                heapq.heappush(heap, (new, before))
         return [token for token in ids if token != NOTHING]
 
     def _parameters(self) -> dict[str, Any]:

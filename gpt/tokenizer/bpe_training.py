@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from gpt.tokenizer.tokenizer import Progress, utf8
-from gpt.tokenizer.words import BYTES_IN_ORDER, byte_ids, chunks, split
+from gpt.tokenizer.words import byte_ids, chunks, split
 
 __all__ = ["learn_merges"]
 
@@ -37,34 +37,33 @@ def learn_merges(
 
     Of pairs equally frequent, the one of the smaller ids is joined first: the result depends on
     the texts alone. Pairs seen fewer than `min_count` times are not joined, so that there may be
-    fewer tokens. A merge that spells a token which exists already gives that token.
+    fewer tokens.
+
+    No two merges spell the same token. For suppose that neighbours spell a token that exists: the
+    bytes are the same, and no merge ever crossed their ends, here or there, so that each merge has
+    joined them alike in both places; they are one token here as well.
 
     progress: called with the number of tokens there are and the number wanted.
     """
     corpus = _Words(_count_words(texts))
-    tokens = [bytes([value]) for value in BYTES_IN_ORDER]
-    id_of = {token: index for index, token in enumerate(tokens)}
-    merges: dict[Pair, None] = {}
+    merges: list[Pair] = []
     heap = [(-count, pair) for pair, count in corpus.counts.items() if count >= min_count]
     heapq.heapify(heap)
-    while heap and len(tokens) < num_tokens:
+    while heap and 256 + len(merges) < num_tokens:
         negative_count, pair = heapq.heappop(heap)
         count = corpus.counts[pair]
         if count != -negative_count:
             if count >= min_count:
                 heapq.heappush(heap, (-count, pair))
             continue
-        joined = tokens[pair[0]] + tokens[pair[1]]
-        if joined not in id_of:
-            id_of[joined] = len(tokens)
-            tokens.append(joined)
-        merges[pair] = None
-        for grown in corpus.join(pair, id_of[joined]):
-            if corpus.counts[grown] >= min_count:
-                heapq.heappush(heap, (-corpus.counts[grown], grown))
+        arisen = corpus.join(pair, 256 + len(merges))
+        merges.append(pair)
+        for new in arisen:
+            if corpus.counts[new] >= min_count:
+                heapq.heappush(heap, (-corpus.counts[new], new))
         if progress is not None:
-            progress(len(tokens), num_tokens)
-    return list(merges)
+            progress(256 + len(merges), num_tokens)
+    return merges
 
 
 def _count_words(texts: Iterable[str]) -> Counter[str]:
@@ -98,14 +97,14 @@ class _Words:
                 self.positions[pair].append(position)
 
     def join(self, pair: Pair, joined: int) -> set[Pair]:
-        """Write `joined` wherever `pair` stands, from left to right: `aaa` becomes `(aa) a`.
-
-        Returns the pairs that are more frequent than before.
+        """Write `joined`, a new id, wherever `pair` stands, from left to right: `aaa` becomes
+        `(aa) a`. Returns the pairs that arose.
         """
         ids, left, right, counts = self.ids, self.left, self.right, self.counts
         first, second = pair
-        grown: set[Pair] = set()
-        for here in sorted(self.positions.pop(pair)):
+        arisen: set[Pair] = set()
+        # In ascending order, as all were found in one walk from left to right.
+        for here in self.positions.pop(pair):
             there = right[here]
             if ids[here] != first or ids[there] != second:
                 continue  # joined to another neighbour meanwhile
@@ -116,14 +115,14 @@ class _Words:
                 new = (ids[before], joined)
                 counts[new] += weight
                 self.positions[new].append(before)
-                grown.add(new)
+                arisen.add(new)
             if ids[after] != NOTHING:
                 counts[second, ids[after]] -= weight
                 new = (joined, ids[after])
                 counts[new] += weight
                 self.positions[new].append(here)
-                grown.add(new)
+                arisen.add(new)
             ids[here], ids[there] = joined, NOTHING
             right[here], left[after] = after, here
-        counts[pair] = 0
-        return grown
+        del counts[pair]
+        return arisen

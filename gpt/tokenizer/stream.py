@@ -31,7 +31,5 @@ class StreamDecoder:
         return self._utf8.decode(self._tokenizer.decode_bytes([token]))
 
     def finish(self) -> str:
-        """What is left of an unfinished character, as U+FFFD; the decoder is new after it."""
-        rest = self._utf8.decode(b"", final=True)
-        self._utf8.reset()
-        return rest
+        """What is left of an unfinished character, as U+FFFD; what is pushed next begins anew."""
+        return self._utf8.decode(b"", final=True)
