@@ -1,0 +1,301 @@
+"""`backward` and `grad`: the walk over the tape, in reverse.
+
+Nodes are numbered as they are made, so whoever used a value has a higher number than what made it.
+Walking by falling number therefore meets every node after all of its users: a node must have
+received all of its gradient before it passes any on.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import anomaly
+from tensorlite.autograd.graph import Node, Piece, Variable, enable_grad, no_grad, unwrap, wrap
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """Add the gradient of tensors to the .grad of every leaf they depend on.
+
+    tensors:      a scalar; or any, with grad_tensors: the gradient of something with respect to it
+    retain_graph: keep the graph, to walk it again (default: as create_graph)
+    create_graph: record the walk itself, for second derivatives
+    inputs:       only these receive a gradient
+    """
+    retain = create_graph if retain_graph is None else retain_graph
+    targets = None if inputs is None else _sequence(inputs)
+    if targets is not None and not targets:
+        raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
+    found = _walk("backward", tensors, grad_tensors, targets, retain, create_graph)
+    for variable, g, owned in found.values():
+        _add_to_grad(variable, g, owned, create_graph)
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool | None = None,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of outputs with respect to inputs; no .grad is touched.
+
+    allow_unused: None for an input that outputs do not depend on, which is an error otherwise
+    materialize_grads: zeros for such an input
+    """
+    targets = _sequence(inputs)
+    for i, x in enumerate(targets):
+        if not x.tracked:
+            raise RuntimeError(f"grad: inputs[{i}] does not require a gradient")
+    retain = create_graph if retain_graph is None else retain_graph
+    found = _walk("grad", outputs, grad_outputs, targets, retain, create_graph)
+    gradients = []
+    for i, x in enumerate(targets):
+        if _edge(x) in found:
+            g = found[_edge(x)][1]
+            gradients.append(g if isinstance(g, Variable) else wrap(g))
+        elif materialize_grads:
+            gradients.append(wrap(np.zeros_like(x.array)))
+        elif allow_unused:
+            gradients.append(None)
+        else:
+            raise RuntimeError(
+                f"grad: outputs do not depend on inputs[{i}]; "
+                "pass allow_unused=True to get None for it"
+            )
+    return tuple(gradients)
+
+
+def _sequence(values: Any) -> Sequence[Any]:
+    return (values,) if isinstance(values, Variable) else tuple(values)
+
+
+def _edge(variable: Any) -> Any:
+    """What a gradient of this variable is sent to: its node, or itself if it is a leaf."""
+    if variable.base is not None and variable.seen != variable.version[0]:
+        variable.refresh()
+    return variable.node or variable
+
+
+Found = dict[Any, tuple[Variable, Any, bool]]
+
+
+def _walk(
+    name: str,
+    outputs: Any,
+    gradients: Any,
+    targets: Sequence[Any] | None,
+    retain: bool,
+    create: bool,
+) -> Found:
+    """Walk from outputs; return edge -> (variable, its gradient, ours alone) for what was asked."""
+    outputs = _sequence(outputs)
+    if gradients is None or isinstance(gradients, Variable):
+        gradients = [gradients] * len(outputs)
+    roots = [
+        (_edge(root), _first_gradient(name, root, g, create))
+        for root, g in zip(outputs, gradients, strict=True)
+    ]
+    asked = None if targets is None else {_edge(x): x for x in targets}
+    reach = None if asked is None else _reaching([edge for edge, _ in roots], asked)
+    received: dict[Any, Any] = {}  # node or leaf -> its gradient so far
+    ours: set[Any] = set()  # leaves whose gradient is an array that nobody else holds
+    heap: list[tuple[int, Node]] = []  # nodes that have received, the latest made on top
+    found: Found = {}
+
+    def send(edge: Any, g: Any, fresh: bool) -> None:
+        if reach is not None and edge not in reach:
+            return
+        if edge in received:
+            received[edge] = received[edge] + g
+            fresh = True
+        else:
+            received[edge] = g
+            if isinstance(edge, Node):
+                heapq.heappush(heap, (-edge.number, edge))
+        if not isinstance(edge, Node):
+            ours.add(edge) if fresh else ours.discard(edge)
+
+    with enable_grad() if create else no_grad(), np.errstate(all="ignore"):
+        for edge, g in roots:
+            send(edge, g, False)
+        del roots
+        while heap:
+            node = heapq.heappop(heap)[1]
+            g = received.pop(node)
+            if type(g) is not list:
+                g = _call_hooks(node, g, create)
+            if node.retained is not None and (variable := node.retained()) is not None:
+                _add_to_grad(variable, g, False, create, replace=True)
+            if asked is not None and node in asked:
+                found[node] = asked[node], g, False
+                if not _leads_on(node, reach):
+                    continue
+            if type(node) is Piece:
+                _fill_slot(node, g, received, heap)
+            else:
+                if type(g) is list:
+                    g = _without_gaps(node, g)
+                _pass_on(node, g, create, send)
+            if not retain:
+                node.free()
+        for leaf, g in received.items():
+            if asked is None or leaf in asked:
+                hooked = _call_hooks(leaf, g, create)
+                found[leaf] = leaf, hooked, leaf in ours and hooked is g
+    return found
+
+
+def _first_gradient(name: str, root: Any, g: Any, create: bool) -> Any:
+    """The gradient that the walk starts with: what was given, or 1 for a scalar."""
+    if not root.tracked:
+        raise RuntimeError(
+            f"{name}: the tensor does not require grad and does not have a grad_fn; "
+            "set requires_grad=True on what it is made from, outside no_grad"
+        )
+    if g is None:
+        if root.array.size != 1:
+            raise RuntimeError(
+                f"{name}: grad can be implicitly created only for scalar outputs, got shape "
+                f"{root.array.shape}; sum or mean it first, or pass gradient="
+            )
+        g = np.ones_like(root.array)
+    elif np.shape(unwrap(g)) != root.array.shape:
+        raise RuntimeError(
+            f"{name}: the gradient must have the shape of the tensor, {root.array.shape}, "
+            f"got {np.shape(unwrap(g))}"
+        )
+    if create:
+        return g if isinstance(g, Variable) else wrap(g)
+    return np.asarray(unwrap(g), dtype=root.array.dtype)
+
+
+def _reaching(roots: Iterable[Any], asked: Iterable[Any]) -> set[Any]:
+    """The nodes and leaves on a path from roots to what was asked."""
+    seen, stack = set(roots), list(roots)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node):
+            for parent in node.parents:
+                if parent is not None and parent not in seen:
+                    seen.add(parent)
+                    stack.append(parent)
+    reach = {edge for edge in asked if edge in seen}
+    for node in sorted((n for n in seen if isinstance(n, Node)), key=lambda n: n.number):
+        if any(parent in reach for parent in node.parents):
+            reach.add(node)
+    return reach
+
+
+def _leads_on(node: Node, reach: set[Any] | None) -> bool:
+    return reach is not None and any(parent in reach for parent in node.parents)
+
+
+def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
+    """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype."""
+    gradients = node.gradients(g, create)
+    if len(gradients) != len(node.parents):
+        raise RuntimeError(
+            f"vjp of {node.name}: must return {len(node.parents)} gradients, one per "
+            f"positional argument, got {len(gradients)}"
+        )
+    if anomaly.switch.on:
+        anomaly.check_backward(node, gradients, g)
+    for i, (parent, gi) in enumerate(zip(node.parents, gradients, strict=True)):
+        if parent is None or gi is None:
+            continue
+        like = parent if isinstance(parent, Node) else parent.array
+        whole = gi
+        if not hasattr(gi, "shape"):
+            gi = np.asarray(gi)
+        if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
+            gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
+        # A leaf may keep an array that nobody else has: not g, not a view, not saved, not twice.
+        fresh = (
+            not create
+            and isinstance(gi, np.ndarray)
+            and gi.base is None
+            and gi is not g
+            and (gi is not whole or not _held(gi, node, gradients))
+        )
+        send(parent, gi, fresh)
+
+
+def _held(g: Any, node: Node, gradients: Sequence[Any]) -> bool:
+    saved = node.saved.values() if node.saved else ()
+    return sum(g is other for other in gradients) > 1 or any(g is value for value in saved)
+
+
+def _fit(g: Any, like: Any, what: str) -> Any:
+    """Sum g over the axes along which its input was broadcast, and give it the input's dtype."""
+    shape, dtype = tuple(like.shape), like.dtype
+    array = unwrap(g)
+    if array.dtype.kind != "f":
+        raise RuntimeError(f"{what} must be floating point, got {array.dtype}")
+    if array.shape != shape:
+        extra = array.ndim - len(shape)
+        kept = array.shape[max(extra, 0) :]
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, kept, strict=True)):
+            raise RuntimeError(f"{what} must broadcast from shape {shape}, got {array.shape}")
+        stretched = [extra + i for i, (n, m) in enumerate(zip(shape, kept, strict=True)) if n != m]
+        g = g.sum((*range(extra), *stretched)).reshape(shape)
+    if array.dtype != dtype:
+        g = g.to(dtype) if isinstance(g, Variable) else g.astype(dtype)
+    return g
+
+
+def _fill_slot(piece: Piece, g: Any, received: dict[Any, Any], heap: list[Any]) -> None:
+    """Give the node of an op with several results the gradient of one of them."""
+    node: Any = piece.parents[0]
+    if node not in received:
+        received[node] = [None] * len(node.shape)
+        heapq.heappush(heap, (-node.number, node))
+    slots = received[node]
+    before = slots[piece.index]
+    slots[piece.index] = g if before is None else before + g
+
+
+def _without_gaps(node: Node, slots: list[Any]) -> tuple[Any, ...]:
+    """Zeros for the results that nobody used."""
+    return tuple(
+        np.zeros(shape, dtype) if g is None else g
+        for g, (shape, dtype) in zip(slots, node.shape, strict=True)
+    )
+
+
+def _call_hooks(edge: Any, g: Any, create: bool) -> Any:
+    """Let the hooks of a node or a leaf see its gradient, and replace it."""
+    if not edge.hooks:
+        return g
+    for hook in list(edge.hooks.values()):
+        answer = hook(g if create else wrap(g))
+        if answer is not None:
+            g = answer if create else unwrap(answer)
+    return g
+
+
+def _add_to_grad(variable: Any, g: Any, owned: bool, create: bool, replace: bool = False) -> None:
+    """variable.grad += g"""
+    if create:
+        variable.grad = g if variable.grad is None or replace else variable.grad + g
+    elif variable.grad is None or replace:
+        if not (owned and g.flags.c_contiguous):
+            g = np.array(g, order="C")
+        variable.grad = wrap(g)
+    elif variable.grad.tracked:
+        variable.grad = wrap(variable.grad.array + g)
+    else:
+        np.add(variable.grad.array, g, out=variable.grad.array)
+        variable.grad.version[0] += 1
+        variable.grad.version[1] = "backward"

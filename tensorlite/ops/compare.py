@@ -1,0 +1,262 @@
+"""Comparisons, logic, and choices between values, elementwise."""
+
+import builtins
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import Array, composed, op, unwrap
+from tensorlite.dtypes import promote
+from tensorlite.ops.elementwise import zero_where
+from tensorlite.ops.quiet import quiet
+
+# ------------------------------------------------------------------------------------- comparisons
+
+
+@op(method=True)
+def eq(x: Array, y: Array) -> Array:
+    """x == y"""
+    return np.equal(*promote(x, y))
+
+
+@op(method=True)
+def ne(x: Array, y: Array) -> Array:
+    """x != y"""
+    return np.not_equal(*promote(x, y))
+
+
+@op(method=True)
+def lt(x: Array, y: Array) -> Array:
+    """x < y"""
+    return np.less(*promote(x, y))
+
+
+@op(method=True)
+def le(x: Array, y: Array) -> Array:
+    """x <= y"""
+    return np.less_equal(*promote(x, y))
+
+
+@op(method=True)
+def gt(x: Array, y: Array) -> Array:
+    """x > y"""
+    return np.greater(*promote(x, y))
+
+
+@op(method=True)
+def ge(x: Array, y: Array) -> Array:
+    """x >= y"""
+    return np.greater_equal(*promote(x, y))
+
+
+@op(method=True)
+def isnan(x: Array) -> Array:
+    """Where x is not a number."""
+    return np.isnan(x)
+
+
+@op(method=True)
+def isinf(x: Array) -> Array:
+    """Where x is infinite."""
+    return np.isinf(x)
+
+
+@op(method=True)
+def isfinite(x: Array) -> Array:
+    """Where x is a finite number."""
+    return np.isfinite(x)
+
+
+@op(method=True)
+def isclose(
+    x: Array, y: Array, *, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Array:
+    """|x - y| <= atol + rtol * |y|"""
+    return quiet.run(np.isclose, x, y, rtol, atol, equal_nan)
+
+
+@composed(method=True)
+def allclose(
+    x: Array, other: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Is |x - other| <= atol + rtol * |other| everywhere?"""
+    close = isclose(x, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    return builtins.bool(unwrap(close).all())
+
+
+@composed(method=True)
+def equal(x: Array, other: Array) -> bool:
+    """Have x and other the same shape and the same elements?"""
+    return np.array_equal(unwrap(x), unwrap(other))
+
+
+# ------------------------------------------------------------------------------------ logic, bits
+
+
+@op(method=True, inplace=True)
+def logical_and(x: Array, y: Array) -> Array:
+    """Where both are nonzero."""
+    return np.logical_and(x, y)
+
+
+@op(method=True, inplace=True)
+def logical_or(x: Array, y: Array) -> Array:
+    """Where either is nonzero."""
+    return np.logical_or(x, y)
+
+
+@op(method=True, inplace=True)
+def logical_xor(x: Array, y: Array) -> Array:
+    """Where exactly one is nonzero."""
+    return np.logical_xor(x, y)
+
+
+@op(method=True, inplace=True)
+def logical_not(x: Array) -> Array:
+    """Where x is zero."""
+    return np.logical_not(x)
+
+
+@op(method=True, inplace=True)
+def bitwise_and(x: Array, y: Array) -> Array:
+    """x & y"""
+    return np.bitwise_and(*promote(x, y))
+
+
+@op(method=True, inplace=True)
+def bitwise_or(x: Array, y: Array) -> Array:
+    """x | y"""
+    return np.bitwise_or(*promote(x, y))
+
+
+@op(method=True, inplace=True)
+def bitwise_xor(x: Array, y: Array) -> Array:
+    """x ^ y"""
+    return np.bitwise_xor(*promote(x, y))
+
+
+@op(method=True, inplace=True)
+def bitwise_not(x: Array) -> Array:
+    """~x"""
+    return np.bitwise_not(x)
+
+
+# ----------------------------------------------------------------------------------------- choices
+
+
+@op(grad_name="Where")
+def choose(condition: Array, x: Array, y: Array) -> Array:
+    """x where condition holds, else y."""
+    x, y = promote(x, y)
+    return np.where(condition, x, y)
+
+
+choose.rules(
+    None,
+    lambda g, condition: choose(condition, g, 0.0),
+    lambda g, condition: choose(condition, 0.0, g),
+)
+
+
+@op(method=True, inplace=True)
+def masked_fill(x: Array, mask: Array, value: Array) -> Array:
+    """value, a number or a tensor without axes, where mask holds; else x."""
+    if np.ndim(value) != 0:
+        raise ValueError(f"masked_fill: value must have no axes, got shape {np.shape(value)}")
+    if mask.dtype != np.bool_:
+        raise TypeError(f"masked_fill: mask must be bool, got {mask.dtype}")
+    return np.where(mask, quiet.run(np.asarray, value, x.dtype), x)
+
+
+masked_fill.rules(
+    lambda g, mask: zero_where(mask, g),
+    None,
+    lambda g, mask: zero_where(~mask, g),
+)
+
+
+@op(method=True, inplace=True)
+def maximum(x: Array, y: Array) -> Array:
+    """The larger of x and y; nan if either is nan. A tie halves the gradient."""
+    return np.maximum(*promote(x, y))
+
+
+maximum.rules(
+    lambda g, x, y: zero_where(x < y, choose(x == y, 0.5 * g, g)),
+    lambda g, x, y: zero_where(y < x, choose(x == y, 0.5 * g, g)),
+)
+
+
+@op(method=True, inplace=True)
+def minimum(x: Array, y: Array) -> Array:
+    """The smaller of x and y; nan if either is nan. A tie halves the gradient."""
+    return np.minimum(*promote(x, y))
+
+
+minimum.rules(
+    lambda g, x, y: zero_where(x > y, choose(x == y, 0.5 * g, g)),
+    lambda g, x, y: zero_where(y > x, choose(x == y, 0.5 * g, g)),
+)
+
+
+@op(method=True, inplace=True)
+def clamp(x: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
+    """x, but no less than min and no more than max."""
+    if min is None and max is None:
+        raise ValueError("clamp: at least one of min and max must be given")
+    if min is not None:
+        x = np.maximum(*promote(x, min))
+    if max is not None:
+        x = np.minimum(*promote(x, max))
+    return x
+
+
+@clamp.vjp
+def _(g, x, min, max, needs):
+    below = x < min if min is not None else np.False_
+    above = x > max if max is not None else np.False_
+    crossed = min > max if min is not None and max is not None else np.False_
+    gx = zero_where(below | above, g)
+    gmin = zero_where((below & (crossed == 0)) == 0, g) if needs[1] else None  # crossed: max wins
+    gmax = zero_where((above | crossed) == 0, g) if needs[2] else None
+    return gx, gmin, gmax
+
+
+@composed(method=True, inplace=True)
+def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+    """NumPy's name for clamp."""
+    return clamp(x, min, max)
+
+
+@op(method=True, inplace=True)
+def nan_to_num(
+    x: Array, *, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Array:
+    """x with nan and infinities replaced, the latter by the largest numbers of its type."""
+    return np.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)
+
+
+nan_to_num.rules(lambda g, x: zero_where(isfinite(x) == 0, g))
+
+
+@composed(method=True, inplace=True)
+def lerp(x: Array, end: Array, weight: Any) -> Array:
+    """x + weight * (end - x), exact at weight 0 and 1."""
+    if isinstance(weight, (int, float)):
+        return (
+            x + weight * (end - x) if builtins.abs(weight) < 0.5 else end - (end - x) * (1 - weight)
+        )
+    near = x + weight * (end - x)
+    return choose(weight < 0.5, near, end - (end - x) * (1 - weight))
+
+
+@composed(method=True, inplace=True)
+def addcmul(x: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
+    """x + value * tensor1 * tensor2"""
+    return x + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
+
+
+@composed(method=True, inplace=True)
+def addcdiv(x: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
+    """x + value * tensor1 / tensor2"""
+    return x + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)

@@ -1,0 +1,413 @@
+"""Arithmetic, powers, exponentials, trigonometry and rounding, elementwise.
+
+Every op broadcasts; the tape sums a gradient back over the axes that were stretched. Types mix by
+PyTorch's rules (dtypes.py). Division by zero, log(-1) and the like give inf or nan, silently.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorlite.autograd import Array, composed, op
+from tensorlite.dtypes import as_float, promote, promote_to_float
+from tensorlite.ops.quiet import quiet
+
+# ------------------------------------------------------------------------------------- arithmetic
+
+
+@op(grad_name="Add")
+def plus(x: Array, y: Array) -> Array:
+    """x + y"""
+    x, y = promote(x, y)
+    return quiet.run(np.add, x, y)
+
+
+plus.rules(lambda g: g, lambda g: g)
+
+
+@op(grad_name="Sub")
+def minus(x: Array, y: Array) -> Array:
+    """x - y"""
+    x, y = promote(x, y)
+    return quiet.run(np.subtract, x, y)
+
+
+minus.rules(lambda g: g, lambda g: -g)
+
+
+@composed(method=True, inplace=True)
+def add(x: Array, other: Array, *, alpha: float = 1) -> Array:
+    """x + alpha * other"""
+    return plus(x, other if alpha == 1 else mul(other, alpha))
+
+
+@composed(method=True, inplace=True)
+def sub(x: Array, other: Array, *, alpha: float = 1) -> Array:
+    """x - alpha * other"""
+    return minus(x, other if alpha == 1 else mul(other, alpha))
+
+
+@op(method=True, inplace=True)
+def mul(x: Array, y: Array) -> Array:
+    """x * y"""
+    x, y = promote(x, y)
+    return quiet.run(np.multiply, x, y)
+
+
+mul.rules(lambda g, y: g * y, lambda g, x: g * x)
+
+
+@op(grad_name="Div")
+def true_divide(x: Array, y: Array) -> Array:
+    """x / y; integers are divided in floating point."""
+    x, y = promote_to_float(x, y)
+    return quiet.run(np.divide, x, y)
+
+
+true_divide.rules(lambda g, y: g / y, lambda g, y, out: -g * out / y)
+
+
+@composed(method=True, inplace=True)
+def div(x: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
+    """x / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
+    if rounding_mode is None:
+        return true_divide(x, other)
+    if rounding_mode == "floor":
+        return floor_divide(x, other)
+    if rounding_mode == "trunc":
+        return _trunc_divide(x, other)
+    raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
+
+
+@op(method=True, inplace=True)
+def floor_divide(x: Array, y: Array) -> Array:
+    """floor(x / y)"""
+    x, y = promote(x, y)
+    return quiet.run(np.floor_divide, x, y)
+
+
+@op
+def _trunc_divide(x: Array, y: Array) -> Array:
+    x, y = promote(x, y)
+    if np.result_type(x, y).kind == "f":
+        return quiet.run(np.trunc, quiet.run(np.divide, x, y))
+    return quiet.run(np.floor_divide, np.abs(x), np.abs(y)) * (np.sign(x) * np.sign(y))
+
+
+@op(method=True, inplace=True)
+def remainder(x: Array, y: Array) -> Array:
+    """x - floor(x / y) * y: the sign is y's."""
+    x, y = promote(x, y)
+    return quiet.run(np.remainder, x, y)
+
+
+remainder.rules(lambda g: g, lambda g, x, y: -g * floor_divide(x, y))
+
+
+@op(method=True, inplace=True)
+def fmod(x: Array, y: Array) -> Array:
+    """x - trunc(x / y) * y: the sign is x's."""
+    x, y = promote(x, y)
+    return quiet.run(np.fmod, x, y)
+
+
+fmod.rules(lambda g: g, lambda g, x, y: -g * _trunc_divide(x, y))
+
+
+@op(method=True, inplace=True)
+def neg(x: Array) -> Array:
+    """-x"""
+    return np.negative(x)
+
+
+neg.rules(lambda g: -g)
+
+
+@op(method=True, inplace=True)
+def abs(x: Array) -> Array:
+    """|x|"""
+    return np.absolute(x)
+
+
+abs.rules(lambda g, x: g * sign(x))
+
+
+@op(method=True, inplace=True)
+def sign(x: Array) -> Array:
+    """-1, 0 or 1"""
+    return quiet.run(np.sign, x)
+
+
+sign.rules(lambda g: zero(g))
+
+
+# --------------------------------------------------------------------------------- powers and roots
+
+
+@op(method=True, inplace=True)
+def pow(x: Array, y: Array) -> Array:
+    """x to the power of y. For y = 2 and y = 1/2 it is a product and a root."""
+    power = y if type(y) is int or type(y) is float else None
+    x, y = promote(x, y)
+    if power == 2:
+        return quiet.run(np.multiply, x, x)
+    if power == 0.5:
+        return quiet.run(np.sqrt, x)
+    if np.result_type(x, y).kind == "i" and np.any(np.less(y, 0)):
+        raise RuntimeError("pow: integers to negative integer powers are not allowed; use floats")
+    return quiet.run(np.power, x, y)
+
+
+@pow.vjp
+def _(g, x, y, out, needs):
+    gx = gy = None
+    if needs[0]:
+        constant = type(y) is int or type(y) is float
+        slope = y * pow(x, y - 1)
+        gx = g * (slope if constant and y != 0 else zero_where(y == 0, slope))
+    if needs[1]:
+        gy = g * zero_where((x == 0) & (y >= 0), out * log(x))
+    return gx, gy
+
+
+@op(method=True, inplace=True)
+def square(x: Array) -> Array:
+    """x * x"""
+    return quiet.run(np.multiply, x, x)
+
+
+square.rules(lambda g, x: g * (2 * x))
+
+
+@op(method=True, inplace=True)
+def sqrt(x: Array) -> Array:
+    """The square root of x."""
+    return quiet.run(np.sqrt, as_float(x))
+
+
+sqrt.rules(lambda g, out: g / (2 * out))
+
+
+@op(method=True, inplace=True)
+def rsqrt(x: Array) -> Array:
+    """1 / sqrt(x)"""
+    return quiet.run(np.reciprocal, quiet.run(np.sqrt, as_float(x)))
+
+
+rsqrt.rules(lambda g, out: -0.5 * g * pow(out, 3))
+
+
+@op(method=True, inplace=True)
+def reciprocal(x: Array) -> Array:
+    """1 / x"""
+    return quiet.run(np.reciprocal, as_float(x))
+
+
+reciprocal.rules(lambda g, out: -g * out * out)
+
+# --------------------------------------------------------------------- exponentials and logarithms
+
+
+@op(method=True, inplace=True)
+def exp(x: Array) -> Array:
+    """e to the x."""
+    return quiet.run(np.exp, as_float(x))
+
+
+exp.rules(lambda g, out: g * out)
+
+
+@op(method=True, inplace=True)
+def exp2(x: Array) -> Array:
+    """2 to the x."""
+    return quiet.run(np.exp2, as_float(x))
+
+
+exp2.rules(lambda g, out: g * out * LN2)
+
+
+@op(method=True, inplace=True)
+def expm1(x: Array) -> Array:
+    """exp(x) - 1, precise near 0."""
+    return quiet.run(np.expm1, as_float(x))
+
+
+expm1.rules(lambda g, out: g * (out + 1))
+
+
+@op(method=True, inplace=True)
+def log(x: Array) -> Array:
+    """The natural logarithm of x."""
+    return quiet.run(np.log, as_float(x))
+
+
+log.rules(lambda g, x: g / x)
+
+
+@op(method=True, inplace=True)
+def log2(x: Array) -> Array:
+    """The logarithm of x to base 2."""
+    return quiet.run(np.log2, as_float(x))
+
+
+log2.rules(lambda g, x: g / (x * LN2))
+
+
+@op(method=True, inplace=True)
+def log10(x: Array) -> Array:
+    """The logarithm of x to base 10."""
+    return quiet.run(np.log10, as_float(x))
+
+
+log10.rules(lambda g, x: g / (x * LN10))
+
+
+@op(method=True, inplace=True)
+def log1p(x: Array) -> Array:
+    """log(1 + x), precise near 0."""
+    return quiet.run(np.log1p, as_float(x))
+
+
+log1p.rules(lambda g, x: g / (x + 1))
+
+LN2 = float(np.log(2))
+LN10 = float(np.log(10))
+
+# ------------------------------------------------------------------------------------ trigonometry
+
+
+@op(method=True, inplace=True)
+def sin(x: Array) -> Array:
+    """The sine of x radians."""
+    return quiet.run(np.sin, as_float(x))
+
+
+sin.rules(lambda g, x: g * cos(x))
+
+
+@op(method=True, inplace=True)
+def cos(x: Array) -> Array:
+    """The cosine of x radians."""
+    return quiet.run(np.cos, as_float(x))
+
+
+cos.rules(lambda g, x: -g * sin(x))
+
+
+@op(method=True, inplace=True)
+def tan(x: Array) -> Array:
+    """The tangent of x radians."""
+    return quiet.run(np.tan, as_float(x))
+
+
+tan.rules(lambda g, out: g * (1 + out * out))
+
+
+@op(method=True, inplace=True)
+def asin(x: Array) -> Array:
+    """The angle in [-pi/2, pi/2] whose sine is x."""
+    return quiet.run(np.arcsin, as_float(x))
+
+
+asin.rules(lambda g, x: g * rsqrt(1 - x * x))
+
+
+@op(method=True, inplace=True)
+def acos(x: Array) -> Array:
+    """The angle in [0, pi] whose cosine is x."""
+    return quiet.run(np.arccos, as_float(x))
+
+
+acos.rules(lambda g, x: -g * rsqrt(1 - x * x))
+
+
+@op(method=True, inplace=True)
+def atan(x: Array) -> Array:
+    """The angle in (-pi/2, pi/2) whose tangent is x."""
+    return quiet.run(np.arctan, as_float(x))
+
+
+atan.rules(lambda g, x: g / (1 + x * x))
+
+
+@op(method=True, inplace=True)
+def atan2(y: Array, x: Array) -> Array:
+    """The angle of the point (x, y), in [-pi, pi]."""
+    y, x = promote_to_float(y, x)
+    return quiet.run(np.arctan2, y, x)
+
+
+atan2.rules(lambda g, y, x: g * x / (x * x + y * y), lambda g, y, x: -g * y / (x * x + y * y))
+
+
+@op(method=True, inplace=True)
+def sinh(x: Array) -> Array:
+    """(exp(x) - exp(-x)) / 2"""
+    return quiet.run(np.sinh, as_float(x))
+
+
+sinh.rules(lambda g, x: g * cosh(x))
+
+
+@op(method=True, inplace=True)
+def cosh(x: Array) -> Array:
+    """(exp(x) + exp(-x)) / 2"""
+    return quiet.run(np.cosh, as_float(x))
+
+
+cosh.rules(lambda g, x: g * sinh(x))
+
+# ---------------------------------------------------------------------------------------- rounding
+
+
+@op(method=True, inplace=True)
+def floor(x: Array) -> Array:
+    """The largest integer not above x."""
+    return np.floor(x) if x.dtype.kind == "f" else x.copy()
+
+
+floor.rules(lambda g: zero(g))
+
+
+@op(method=True, inplace=True)
+def ceil(x: Array) -> Array:
+    """The smallest integer not below x."""
+    return np.ceil(x) if x.dtype.kind == "f" else x.copy()
+
+
+ceil.rules(lambda g: zero(g))
+
+
+@op(method=True, inplace=True)
+def trunc(x: Array) -> Array:
+    """x without its fraction."""
+    return np.trunc(x) if x.dtype.kind == "f" else x.copy()
+
+
+trunc.rules(lambda g: zero(g))
+
+
+@op(method=True, inplace=True)
+def round(x: Array, *, decimals: int = 0) -> Array:
+    """The nearest number with so many decimals, halves to even."""
+    return np.round(x, decimals)
+
+
+round.rules(lambda g: zero(g))
+
+# ------------------------------------------------------------------------------------------- zeros
+
+
+@op
+def zero(x: Array) -> Array:
+    """Zeros shaped as x: the gradient of what moves in steps."""
+    return np.zeros_like(x)
+
+
+@op
+def zero_where(condition: Array, x: Array) -> Array:
+    """0 where condition holds, whatever x is there (0 * nan would be nan); else x."""
+    return np.where(condition, 0.0, x)
+
+
+zero_where.rules(None, lambda g, condition: zero_where(condition, g))

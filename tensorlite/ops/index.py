@@ -1,0 +1,387 @@
+"""Reading and writing at chosen places: x[index], gather, scatter, index_select, masked_select.
+
+An index is worked through in two steps, as in PyTorch: first its ints, slices, None and Ellipsis,
+which give a view, then its integer and boolean tensors, which give a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
+from tensorlite.ops.compare import choose
+from tensorlite.ops.shape import Sizes, axis_of, expand, reshape
+
+Index = tuple[Any, ...]
+
+# ---------------------------------------------------------------------------------------- x[index]
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """x[index]"""
+    basic, advanced = parse(index, x.ndim)
+    if basic:
+        x = select(x, basic) if any(type(part) is int for part in basic) else slice_at(x, basic)
+    return take_at(x, advanced) if advanced else x
+
+
+def parse(index: Any, ndim: int) -> tuple[Index, Index]:
+    """The part of an index that gives a view, and what then selects from that view."""
+    parts = index if type(index) is tuple else (index,)
+    if all(type(part) in _BASIC for part in parts):
+        return parts, ()
+    parts = tuple(map(_part_of, parts))
+    used = sum(_axes_used(part) for part in parts)
+    if used > ndim:
+        raise IndexError(f"too many indices for tensor of dimension {ndim}: got {used}")
+    whole = [slice(None)] * (ndim - used)
+    basic: list[Any] = []
+    advanced: list[Any] = []
+    for part in parts:
+        if part is Ellipsis:
+            basic += whole
+            advanced += whole
+        elif type(part) is int:
+            basic.append(part)
+        elif type(part) is slice or part is None:
+            basic.append(part)
+            advanced.append(slice(None))
+        else:
+            basic += [slice(None)] * _axes_used(part)
+            advanced.append(part)
+    if all(type(part) is slice for part in advanced):
+        advanced = []
+    return tuple(basic) if any(part != slice(None) for part in basic) else (), tuple(advanced)
+
+
+_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+
+
+def _part_of(part: Any) -> Any:
+    """A part of an index in NumPy's terms: an int, a slice, None, Ellipsis or an array."""
+    part = unwrap(part)
+    if part is None or part is Ellipsis or type(part) is int:
+        return part
+    if type(part) is slice:
+        ends = (part.start, part.stop, part.step)
+        return slice(*(None if end is None else int(end) for end in ends))
+    if isinstance(part, (list, tuple, range)):
+        array = np.array([_part_of(p) for p in part])
+        array = array if array.size else array.astype(np.int64)
+    else:
+        array = np.asarray(part)
+    if array.dtype == np.uint8 and array.ndim:
+        array = array.astype(np.bool_)  # the masks of old PyTorch
+    if array.dtype.kind not in "iub":
+        raise IndexError(f"an index must hold integers or booleans, got {array.dtype}")
+    return array if array.ndim or array.dtype.kind == "b" else int(array)
+
+
+def _axes_used(part: Any) -> int:
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
+
+
+def _view(x: Array, index: Index) -> Array:
+    for part in index:
+        if type(part) is slice and part.step is not None and part.step <= 0:
+            raise ValueError("step must be greater than zero; flip() gives the reverse order")
+    # With an Ellipsis NumPy gives a view even where only one element is left.
+    return x[index if any(part is Ellipsis for part in index) else (*index, ...)]
+
+
+@op(view=True)
+def select(x: Array, *, index: Index) -> Array:
+    """x[index], where some of the index are ints."""
+    return _view(x, index), {"before": x.shape}
+
+
+select.rules(lambda g, index, before: placed(g, before, index))
+
+
+@op(view=True, grad_name="Slice")
+def slice_at(x: Array, *, index: Index) -> Array:
+    """x[index] of slices and None."""
+    return _view(x, index), {"before": x.shape}
+
+
+slice_at.rules(lambda g, index, before: placed(g, before, index))
+
+
+@op
+def placed(x: Array, *, shape: Sizes, index: Index) -> Array:
+    """Zeros of a shape, with x at an index of ints and slices: the reverse of reading there."""
+    y = np.zeros(shape, x.dtype)
+    y[index] = x
+    return y
+
+
+placed.rules(lambda g, index: slice_at(g, index))
+
+
+@op(grad_name="Index")
+def take_at(x: Array, *, index: Index) -> Array:
+    """x[index], where some of the index are integer or boolean arrays."""
+    return x[index], {"before": x.shape}
+
+
+take_at.rules(lambda g, index, before: added_at(g, before, index))
+
+
+@op
+def added_at(x: Array, *, shape: Sizes, index: Index) -> Array:
+    """Zeros of a shape, with x added at an index of arrays: the reverse of reading there."""
+    y = np.zeros(shape, x.dtype)
+    np.add.at(y, index, x)
+    return y
+
+
+added_at.rules(lambda g, index: take_at(g, index))
+
+
+@op(grad_name="IndexPut")
+def written(x: Array, value: Array, *, index: tuple[Index, Index]) -> Array:
+    """x, with value at an index: what x[index] = value makes of x."""
+    y = x.copy()
+    write(y, index, value)
+    return y, {"value_ndim": np.ndim(value)}
+
+
+written.rules(
+    lambda g, index: written(g, 0.0, index),
+    lambda g, index, value_ndim: _read_parsed(g, index, value_ndim),
+)
+
+
+def write(x: Array, index: tuple[Index, Index], value: Any) -> None:
+    """x[index] = value, on arrays, for a parsed index."""
+    basic, advanced = index
+    target = _view(x, basic) if basic else x
+    target[advanced or ...] = value
+
+
+def _read_parsed(x: Any, index: tuple[Index, Index], ndim: int) -> Any:
+    """What `written` wrote, with ones in front for a value that had more axes than its place."""
+    basic, advanced = index
+    x = slice_at(x, basic) if basic else x
+    x = take_at(x, advanced) if advanced else x
+    return reshape(x, (1,) * (ndim - x.ndim) + x.shape) if ndim > x.ndim else x
+
+
+@composed(method=True)
+def masked_select(x: Any, mask: Any) -> Any:
+    """The elements of x where mask holds, in one row."""
+    shape = np.broadcast_shapes(x.shape, mask.shape)
+    return take_at(expand(x, shape), (np.broadcast_to(unwrap(mask), shape),))
+
+
+# ------------------------------------------------------------------- one index for a whole slice
+
+
+def _flat_index(index: Array, length: int) -> Array:
+    if index.ndim > 1 or index.dtype.kind not in "iu":
+        raise IndexError(
+            f"index must be a vector of integers, got shape {index.shape}, {index.dtype}"
+        )
+    if index.size and not (index.min() >= 0 and index.max() < length):
+        raise IndexError(f"index must lie in [0, {length}), got {index.min()} to {index.max()}")
+    return index.reshape(-1)
+
+
+def _along(index: Any, dim: int) -> Index:
+    return (slice(None),) * dim + (index,)
+
+
+@op(method=True)
+def index_select(x: Array, *, dim: int, index: Array) -> Array:
+    """The slices of x along an axis that index names."""
+    d = axis_of(dim, x.ndim)
+    at = _along(_flat_index(index, x.shape[d]), d) if x.ndim else ()
+    return x[at], {"before": x.shape, "at": at}
+
+
+index_select.rules(lambda g, before, at: added_at(g, before, at))
+
+
+@op(method=True, inplace=True)
+def index_add(x: Array, dim: int, index: Array, source: Array, *, alpha: float = 1) -> Array:
+    """x, with alpha * source[i] added to its slice index[i] along an axis; in order of i."""
+    d = axis_of(dim, x.ndim)
+    y = x.copy()
+    if alpha != 1:
+        source = source * x.dtype.type(alpha)
+    np.add.at(y, _along(_flat_index(index, x.shape[d]), d), source)
+    return y
+
+
+index_add.rules(
+    lambda g: g,
+    None,
+    None,
+    lambda g, dim, index, alpha: index_select(g, dim, index) * alpha,
+)
+
+
+@op(method=True, inplace=True)
+def index_copy(x: Array, dim: int, index: Array, source: Array) -> Array:
+    """x, with source[i] in place of its slice index[i] along an axis."""
+    d = axis_of(dim, x.ndim)
+    y = x.copy()
+    y[_along(_flat_index(index, x.shape[d]), d)] = source
+    return y
+
+
+index_copy.rules(
+    lambda g, dim, index: index_fill(g, dim, index, 0.0),
+    None,
+    None,
+    lambda g, dim, index: index_select(g, dim, index),
+)
+
+
+@op(method=True, inplace=True)
+def index_fill(x: Array, dim: int, index: Array, value: float) -> Array:
+    """x, with value in its slices index[i] along an axis."""
+    d = axis_of(dim, x.ndim)
+    y = x.copy()
+    y[_along(_flat_index(index, x.shape[d]), d)] = value
+    return y
+
+
+index_fill.rules(lambda g, dim, index: index_fill(g, dim, index, 0.0), None, None, None)
+
+# ------------------------------------------------------------------------ an index for each element
+
+
+def _mesh(x: Array, dim: int, index: Array) -> Index:
+    """The positions in x that index means: its own, but for axis dim, where its values are."""
+    d = axis_of(dim, x.ndim)
+    if x.ndim == 0:
+        return ()
+    if index.dtype.kind not in "iu":
+        raise IndexError(f"index must hold integers, got {index.dtype}")
+    if index.ndim != x.ndim or any(
+        n > m for i, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if i != d
+    ):
+        raise RuntimeError(
+            f"index must have as many axes as x and, but for axis {d}, be no longer: "
+            f"x {x.shape}, index {index.shape}"
+        )
+    if index.size and not (index.min() >= 0 and index.max() < x.shape[d]):
+        raise IndexError(f"index must lie in [0, {x.shape[d]}), got {index.min()} to {index.max()}")
+    mesh = np.ogrid[tuple(slice(n) for n in index.shape)]
+    return (*mesh[:d], index, *mesh[d + 1 :])
+
+
+@op(method=True)
+def gather(x: Array, *, dim: int, index: Array) -> Array:
+    """y[i, j, k] = x[index[i, j, k], j, k] for dim 0; the index at axis dim for others."""
+    mesh = _mesh(x, dim, index)
+    return x[mesh], {"before": x.shape, "mesh": mesh}
+
+
+gather.rules(lambda g, before, mesh: added_at(g, before, mesh))
+
+
+@composed(method=True)
+def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+    """gather, with x and indices broadcast against each other; dim None: x flattened."""
+    if dim is None:
+        return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
+    d = axis_of(dim, x.ndim)
+    whole = np.broadcast_shapes(*(t.shape[:d] + (1,) + t.shape[d + 1 :] for t in (x, indices)))
+    x, indices = (expand(t, whole[:d] + (t.shape[d],) + whole[d + 1 :]) for t in (x, indices))
+    return gather(x, d, indices)
+
+
+@composed(method=True)
+def take(x: Any, index: Any) -> Any:
+    """The elements at these positions of x flattened, in the shape of index."""
+    return take_at(reshape(x, (-1,)), (unwrap(index),))
+
+
+@op(grad_name="Scatter")
+def scatter_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
+    """x, with src where index says; the last of several wins."""
+    y = x.copy()
+    mesh = _mesh(x, dim, index)
+    y[mesh] = src
+    return y, {"mesh": mesh}
+
+
+scatter_at.rules(
+    lambda g, dim, index: scatter_at(g, 0.0, dim, index), lambda g, mesh: take_at(g, mesh)
+)
+
+
+@op(grad_name="ScatterAdd")
+def scatter_add_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
+    """x, with src added where index says, in ascending order of position."""
+    y = x.copy()
+    mesh = _mesh(x, dim, index)
+    np.add.at(y, mesh, src)
+    return y, {"mesh": mesh}
+
+
+scatter_add_at.rules(lambda g: g, lambda g, mesh: take_at(g, mesh))
+
+
+@composed(method=True, inplace=True)
+def scatter(
+    x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Any:
+    """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
+    if reduce not in (None, "add"):
+        raise ValueError(f"scatter: reduce must be None or 'add', got {reduce!r}")
+    apply = scatter_at if reduce is None else scatter_add_at
+    return apply(x, _part_for(index, value if src is None else src), dim, index)
+
+
+@composed(method=True, inplace=True)
+def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order of i, j, k."""
+    return scatter_add_at(x, _part_for(index, src), dim, index)
+
+
+def _part_for(index: Any, src: Any) -> Any:
+    """The part of src that an index, which may be smaller, speaks of."""
+    if isinstance(src, (int, float)) or src.ndim == 0 or src.shape == index.shape:
+        return src
+    if src.ndim != index.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
+        raise RuntimeError(
+            f"scatter: index must not be larger than src: {index.shape}, src {src.shape}"
+        )
+    return slice_at(src, tuple(slice(n) for n in index.shape))
+
+
+# --------------------------------------------------------------------------------------- positions
+
+
+@composed(method=True)
+def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+    """The positions where x is not zero: a row each, or one tensor an axis."""
+    positions = np.nonzero(unwrap(x))
+    if as_tuple:
+        return tuple(map(_like(x), positions))
+    return _like(x)(np.stack(positions, axis=-1))
+
+
+def _like(x: Any) -> Any:
+    return wrap if isinstance(x, Variable) else np.asarray
+
+
+@composed()
+def where(condition: Any, x: Any = None, other: Any = None) -> Any:
+    """x where condition holds, else other; of a condition alone, the positions where it holds."""
+    if x is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    return choose(condition, x, other)
+
+
+@composed()
+def argwhere(x: Any) -> Any:
+    """The positions where x is not zero, a row each."""
+    return nonzero(x)

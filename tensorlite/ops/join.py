@@ -1,0 +1,269 @@
+"""Joining tensors, and cutting them into pieces, borders and triangles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import Array, composed, op
+from tensorlite.dtypes import result_type
+from tensorlite.ops.index import index_select
+from tensorlite.ops.shape import Sizes, axis_of, reshape, sizes_of
+
+# --------------------------------------------------------------------------------------------- join
+
+
+@op
+def cat(*tensors: Array, dim: int = 0) -> Array:
+    """Tensors one after the other along an axis; the other axes must agree."""
+    if not tensors:
+        raise ValueError("cat: needs at least one tensor")
+    # An empty vector joins anything: a habit of PyTorch's that old code relies on.
+    parts = [x for x in tensors if x.shape != (0,)] or list(tensors)
+    d = axis_of(dim, parts[0].ndim)
+    if parts[0].ndim == 0:
+        raise RuntimeError("cat: tensors without axes cannot be joined; use stack")
+    common = result_type(*tensors)
+    y = np.concatenate([x.astype(common, copy=False) for x in parts], axis=d)
+    return y, {"d": d, "lengths": [None if x.shape == (0,) else x.shape[d] for x in tensors]}
+
+
+@cat.vjp
+def _(g, d, lengths):
+    pieces, start = [], 0
+    for length in lengths:
+        if length is None and g.ndim > 1:
+            pieces.append(None)
+        else:
+            pieces.append(narrow(g, d, start, length or 0))
+            start += length or 0
+    return tuple(pieces)
+
+
+@op
+def stack(*tensors: Array, dim: int = 0) -> Array:
+    """Tensors of one shape side by side along a new axis."""
+    if not tensors:
+        raise ValueError("stack: needs at least one tensor")
+    common = result_type(*tensors)
+    return np.stack(
+        [x.astype(common, copy=False) for x in tensors], axis_of(dim, tensors[0].ndim + 1)
+    )
+
+
+@stack.vjp
+def _(g, dim):
+    return unbind(g, dim)
+
+
+@composed()
+def hstack(tensors: Sequence[Array]) -> Array:
+    """Joined along the second axis; vectors along their only one."""
+    tensors = [x if x.ndim else reshape(x, (1,)) for x in tensors]
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+@composed()
+def vstack(tensors: Sequence[Array]) -> Array:
+    """Joined along the first axis; vectors are rows."""
+    return cat([x if x.ndim > 1 else reshape(x, (1, -1)) for x in tensors], 0)
+
+
+# ---------------------------------------------------------------------------------------------- cut
+
+
+@op(method=True, view=True, grad_name="Slice")
+def narrow(x: Array, *, dim: int, start: int, length: int) -> Array:
+    """x[start : start + length] along an axis."""
+    d = axis_of(dim, x.ndim)
+    start, length = int(start), int(length)
+    if start < 0:
+        start += x.shape[d]
+    if not (0 <= start <= x.shape[d] and 0 <= length <= x.shape[d] - start):
+        raise RuntimeError(
+            f"narrow: start ({start}) + length ({length}) exceeds dimension size ({x.shape[d]})"
+        )
+    return x[(slice(None),) * d + (slice(start, start + length),)], {"before": x.shape}
+
+
+@narrow.vjp
+def _(g, dim, start, before):
+    return within(g, before, dim, start)
+
+
+@op
+def within(x: Array, *, shape: Sizes, dim: int, start: int) -> Array:
+    """Zeros of a shape, with x from start on along an axis: the reverse of narrow."""
+    d = axis_of(dim, len(shape))
+    start = start + shape[d] if start < 0 else start
+    y = np.zeros(shape, x.dtype)
+    y[(slice(None),) * d + (slice(start, start + x.shape[d]),)] = x
+    return y, {"length": x.shape[d]}
+
+
+within.rules(lambda g, dim, start, length: narrow(g, dim, start, length))
+
+
+@op(method=True, view=True)
+def split(x: Array, *, split_size_or_sections: int | Sizes, dim: int = 0) -> tuple[Array, ...]:
+    """x cut along an axis into pieces of a size (the last may be smaller), or of given sizes."""
+    d = axis_of(dim, x.ndim)
+    length = x.shape[d]
+    if isinstance(split_size_or_sections, (tuple, list)):
+        sizes = list(map(int, split_size_or_sections))
+        if sum(sizes) != length:
+            raise RuntimeError(f"split: sizes must sum to {length}, got {sizes}")
+    else:
+        size = int(split_size_or_sections)
+        if size <= 0 and length:
+            raise RuntimeError(f"split: the size of a piece must be positive, got {size}")
+        sizes = [min(size, length - start) for start in range(0, length, size)] if length else [0]
+    ends = np.cumsum([0, *sizes])
+    before = (slice(None),) * d
+    return tuple(x[(*before, slice(a, b))] for a, b in zip(ends[:-1], ends[1:], strict=True))
+
+
+@split.vjp
+def _(g, dim):
+    return cat(g, dim)
+
+
+@composed(method=True)
+def chunk(x: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
+    """x cut along an axis into so many pieces, as equal as ceil allows."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk: needs a positive number of pieces, got {chunks}")
+    length = x.shape[axis_of(dim, x.ndim)]
+    return split(x, max(1, -(-length // chunks)), dim)
+
+
+@composed(method=True)
+def tensor_split(x: Array, indices_or_sections: int | Sizes, dim: int = 0) -> tuple[Array, ...]:
+    """x cut along an axis before given positions, or into so many pieces of nearly equal size."""
+    length = x.shape[axis_of(dim, x.ndim)]
+    if isinstance(indices_or_sections, int):
+        small, larger = divmod(length, indices_or_sections)
+        sizes = [small + 1] * larger + [small] * (indices_or_sections - larger)
+    else:
+        edges = [0, *(min(max(i, 0), length) for i in indices_or_sections), length]
+        sizes = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return split(x, sizes, dim)
+
+
+@op(method=True, view=True)
+def unbind(x: Array, *, dim: int = 0) -> tuple[Array, ...]:
+    """The slices of x along an axis, without it."""
+    if x.ndim == 0:
+        raise RuntimeError("unbind: a tensor without axes cannot be cut")
+    d = axis_of(dim, x.ndim)
+    before = (slice(None),) * d
+    return tuple(x[(*before, i, ...)] for i in range(x.shape[d]))
+
+
+@unbind.vjp
+def _(g, dim):
+    return stack(g, dim)
+
+
+# ---------------------------------------------------------------------------- borders and triangles
+
+
+@op
+def _pad(x: Array, *, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Array:
+    """x with a border of a value, so wide before and after each axis; negative widths cut."""
+    shape = [n + before + after for n, (before, after) in zip(x.shape, widths, strict=True)]
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"pad: widths {widths} are too negative for shape {x.shape}")
+    y = np.full(shape, value, x.dtype)
+    inner = tuple(slice(max(b, 0), n - max(a, 0)) for n, (b, a) in zip(shape, widths, strict=True))
+    outer = tuple(
+        slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, widths, strict=True)
+    )
+    y[inner] = x[outer]
+    return y
+
+
+_pad.rules(lambda g, widths: _pad(g, [(-before, -after) for before, after in widths]))
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+@composed(functional=True)
+def pad(x: Array, pad: Sizes, mode: str = "constant", value: float | None = None) -> Array:
+    """x with a border. pad = (before, after) of the last axis, then of the one before it, ...
+
+    mode: "constant" (value, 0 by default), "reflect", "replicate" or "circular"
+    """
+    given = sizes_of(pad)
+    if len(given) % 2 or len(given) > 2 * x.ndim:
+        raise RuntimeError(f"pad: needs 2 numbers for each of at most {x.ndim} axes, got {given}")
+    pairs = list(zip(given[::2], given[1::2], strict=True))
+    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
+    if mode == "constant":
+        return _pad(x, widths, 0.0 if value is None else value)
+    if mode not in _MODES:
+        raise ValueError(f"pad: mode must be constant, {', '.join(_MODES)}, got {mode!r}")
+    for d, width in enumerate(widths):
+        if width != (0, 0):
+            positions = np.pad(np.arange(x.shape[d]), width, mode=_MODES[mode])  # type: ignore[call-overload]
+            x = index_select(x, d, positions)
+    return x
+
+
+@op(method=True, inplace=True)
+def tril(x: Array, *, diagonal: int = 0) -> Array:
+    """The lower triangle of the last two axes, zeros elsewhere."""
+    return np.tril(x, diagonal)
+
+
+tril.rules(lambda g, diagonal: tril(g, diagonal))
+
+
+@op(method=True, inplace=True)
+def triu(x: Array, *, diagonal: int = 0) -> Array:
+    """The upper triangle of the last two axes, zeros elsewhere."""
+    return np.triu(x, diagonal)
+
+
+triu.rules(lambda g, diagonal: triu(g, diagonal))
+
+
+@op(method=True, view=True)
+def diagonal(x: Array, *, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
+    """The diagonal of the plane of two axes, as the last axis."""
+    return _diagonal(x, offset, dim1, dim2), {"before": x.shape}
+
+
+diagonal.rules(
+    lambda g, before, offset, dim1, dim2: on_diagonal(g, before, offset, dim1, dim2),
+)
+
+
+@op
+def on_diagonal(x: Array, *, shape: Sizes, offset: int, dim1: int, dim2: int) -> Array:
+    """Zeros of a shape, with x on the diagonal: the reverse of diagonal."""
+    y = np.zeros(shape, x.dtype)
+    _diagonal(y, offset, dim1, dim2)[...] = x
+    return y
+
+
+on_diagonal.rules(lambda g, offset, dim1, dim2: diagonal(g, offset, dim1, dim2))
+
+
+def _diagonal(x: Array, offset: int, dim1: int, dim2: int) -> Array:
+    y = x.diagonal(offset, axis_of(dim1, x.ndim), axis_of(dim2, x.ndim))
+    y.flags.writeable = x.flags.writeable  # NumPy returns it read-only
+    return y
+
+
+@composed(method=True)
+def diag(x: Any, diagonal: int = 0) -> Any:
+    """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
+    if x.ndim == 2:
+        return _diagonal_op(x, diagonal)
+    n = x.shape[0] + abs(diagonal)
+    return on_diagonal(x, (n, n), diagonal, 0, 1)
+
+
+_diagonal_op = diagonal

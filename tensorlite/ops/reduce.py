@@ -1,0 +1,389 @@
+"""Sums, means, extremes and running sums over one axis, several, or all of them.
+
+dim is an axis, several, or None for all; keepdim leaves axes of length 1 in their place.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tensorlite import dtypes
+from tensorlite.autograd import Array, composed, op
+from tensorlite.dtypes import as_float
+from tensorlite.ops.compare import isnan, maximum, minimum
+from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
+from tensorlite.ops.index import gather
+from tensorlite.ops.join import stack, unbind
+from tensorlite.ops.quiet import quiet
+from tensorlite.ops.shape import axis_of, flip, reshape, squeeze, stretched
+
+Dim = int | Sequence[int] | None
+
+
+def axes_of(dim: Dim, ndim: int) -> tuple[int, ...]:
+    """The axes that dim means, counted from 0; all of them for None and ()."""
+    if dim is None or dim == ():
+        return tuple(range(ndim))
+    dims = [axis_of(d, ndim) for d in ((dim,) if isinstance(dim, int) else dim)]
+    if len(set(dims)) != len(dims):
+        raise RuntimeError(f"an axis appears twice in dim={dim}")
+    return tuple(dims) if ndim else ()
+
+
+# ----------------------------------------------------------------------------------- sums and means
+
+
+@op(method=True)
+def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
+    """The sum over dim; of integers, in int64."""
+    axes = axes_of(dim, x.ndim)
+    numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
+    return np.add.reduce(x, axes, numpy, None, keepdim), {"before": x.shape, "axes": axes}
+
+
+sum.rules(lambda g, before, axes: spread(g, before, axes))
+
+
+@op(view=True)
+def spread(x: Array, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """x repeated over the axes that were summed: the reverse of sum."""
+    kept = [1 if i in axes else n for i, n in enumerate(shape)]
+    return stretched(np.asarray(x).reshape(kept), shape), {"before": np.shape(x)}
+
+
+spread.rules(lambda g, axes, before: reshape(sum(g, axes), before))
+
+
+@op(method=True)
+def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
+    """The mean over dim."""
+    if dtype is not None:
+        x = x.astype(dtypes.to_numpy(dtype), copy=False)
+    if x.dtype.kind != "f":
+        raise TypeError(
+            f"mean: the input must be floating point, got {x.dtype}; use x.float().mean() or dtype="
+        )
+    axes = axes_of(dim, x.ndim)
+    n = _count(x, axes)
+    total = np.add.reduce(x, axes, None, None, keepdim)
+    return quiet.run(np.divide, total, x.dtype.type(n)), {"before": x.shape, "axes": axes, "n": n}
+
+
+mean.rules(lambda g, before, axes, n: spread(g / n if n else g, before, axes))
+
+
+def _count(x: Any, axes: tuple[int, ...]) -> int:
+    n = 1
+    for axis in axes:
+        n *= x.shape[axis]
+    return n
+
+
+@op(method=True)
+def var(
+    x: Array,
+    *,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    correction: float | None = None,
+) -> Array:
+    """sum((x - mean)^2) / (n - correction) over dim; correction is 1, or 0 for unbiased=False."""
+    if isinstance(dim, bool):  # x.var(False)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 0 if unbiased is False else 1
+    axes = axes_of(dim, x.ndim)
+    n = _count(x, axes)
+    middle = quiet.run(np.divide, np.add.reduce(x, axes, None, None, True), x.dtype.type(n))
+    away = x - middle
+    squares = np.add.reduce(away * away, axes, None, None, keepdim)
+    m = builtins.max(n - correction, 0)
+    return quiet.run(np.divide, squares, x.dtype.type(m)), {"axes": axes, "m": m}
+
+
+@var.vjp
+def _(g, x, axes, m):
+    away = x - mean(x, axes, True)
+    return spread(g * (2 / m if m else np.nan), x.shape, axes) * away
+
+
+@op(grad_name="Std")
+def _root(x: Array) -> Array:
+    """sqrt(x), with the gradient 0 at 0."""
+    return np.sqrt(x)
+
+
+_root.rules(lambda g, out: zero_where(out == 0, g / (2 * out)))
+
+
+@composed(method=True)
+def std(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The square root of var."""
+    return _root(var(x, dim, unbiased, keepdim, correction))
+
+
+@composed()
+def var_mean(x: Any, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> Any:
+    """(var, mean) over dim."""
+    return var(x, dim, None, keepdim, correction), mean(x, dim, keepdim)
+
+
+@composed()
+def std_mean(x: Any, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> Any:
+    """(std, mean) over dim."""
+    return std(x, dim, None, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+# ---------------------------------------------------------------------------------------- products
+
+
+@op(method=True)
+def prod(x: Array, *, dim: int | None = None, keepdim: bool = False, dtype: Any = None) -> Array:
+    """The product over an axis, or of all elements."""
+    if dtype is not None:
+        x = x.astype(dtypes.to_numpy(dtype))
+    axes = axes_of(dim, x.ndim)
+    return quiet.run(np.multiply.reduce, x, axes, _summed_type(x), None, keepdim), {"axes": axes}
+
+
+@prod.vjp
+def _(g, x, dim, axes):
+    others = _others(reshape(x, (-1,)), 0) if dim is None else _others(x, dim)
+    return spread(g, x.shape, axes) * reshape(others, x.shape)
+
+
+def _others(x: Any, dim: int) -> Any:
+    """For each element, the product of the others along an axis; right where some are zero."""
+    parts = unbind(x, dim)
+    before, after = [], []
+    left = right = zero(parts[0]) + 1 if parts else None
+    for part in parts:
+        before.append(left)
+        left = left * part
+    for part in reversed(parts):
+        after.append(right)
+        right = right * part
+    return stack([a * b for a, b in zip(before, reversed(after), strict=True)], dim) if parts else x
+
+
+@op(method=True)
+def cumsum(x: Array, *, dim: int, dtype: Any = None) -> Array:
+    """y[i] = x[0] + ... + x[i] along an axis."""
+    numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
+    return np.cumsum(x, axis_of(dim, x.ndim), numpy).reshape(x.shape)
+
+
+cumsum.rules(lambda g, dim: flip(cumsum(flip(g, dim), dim), dim))
+
+
+@op(method=True)
+def cumprod(x: Array, *, dim: int, dtype: Any = None) -> Array:
+    """y[i] = x[0] * ... * x[i] along an axis."""
+    numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
+    return quiet.run(np.cumprod, x, axis_of(dim, x.ndim), numpy).reshape(x.shape)
+
+
+@cumprod.vjp
+def _(g, x, dim):
+    # gx[k] = before[k] * (g[k] + x[k+1] * (g[k+1] + x[k+2] * ...)): no division, zeros are fine.
+    if not x.ndim:
+        return g
+    xs, gs = unbind(x, dim), unbind(g, dim)
+    before, after = [], []
+    left = zero(gs[0]) + 1 if gs else None
+    right = None
+    for part in xs:
+        before.append(left)
+        left = left * part
+    for k in reversed(range(len(xs))):
+        right = gs[k] if right is None else gs[k] + xs[k + 1] * right
+        after.append(right)
+    return stack([a * b for a, b in zip(before, reversed(after), strict=True)], dim) if xs else g
+
+
+def _summed_type(x: Array) -> Any:
+    return x.dtype if x.dtype.kind == "f" else np.dtype(np.int64)
+
+
+@op(method=True)
+def logsumexp(x: Array, *, dim: int | Sequence[int], keepdim: bool = False) -> Array:
+    """log(sum(exp(x))) over dim, without overflow; -inf where all are -inf."""
+    axes = axes_of(dim, x.ndim)
+    x = as_float(x)
+    top = np.max(x, axes, keepdims=True, initial=-np.inf)
+    shift = np.where(np.isfinite(top), top, x.dtype.type(0))
+    total = np.add.reduce(quiet.run(np.exp, x - shift), axes, None, None, True)
+    out = quiet.run(np.log, total) + shift
+    return out if keepdim else np.squeeze(out, axes), {"axes": axes}
+
+
+@logsumexp.vjp
+def _(g, x, out, axes):
+    share = exp(x - spread(out, x.shape, axes))
+    return spread(g, x.shape, axes) * zero_where(isnan(share), share)
+
+
+# ---------------------------------------------------------------------------------------- extremes
+
+
+def _extreme(ufunc: Any, x: Array, dim: Dim, keepdim: bool) -> tuple[Array, dict[str, Any]]:
+    axes = axes_of(dim, x.ndim)
+    if _count(x, axes) == 0 and x.ndim:
+        raise IndexError(f"needs at least one element along dim, got shape {x.shape}")
+    return ufunc.reduce(x, axes, None, None, keepdim), {"axes": axes}
+
+
+def _shared_among_ties(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
+    hit = (x == spread(out, x.shape, axes)) * 1.0
+    return spread(g, x.shape, axes) * hit / spread(sum(hit, axes), x.shape, axes)
+
+
+@op(method=True, grad_name="Max")
+def amax(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
+    """The largest element over dim; ties share the gradient."""
+    return _extreme(np.maximum, x, dim, keepdim)
+
+
+amax.rules(lambda g, x, out, axes: _shared_among_ties(g, x, out, axes))
+
+
+@op(method=True, grad_name="Min")
+def amin(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
+    """The smallest element over dim; ties share the gradient."""
+    return _extreme(np.minimum, x, dim, keepdim)
+
+
+amin.rules(lambda g, x, out, axes: _shared_among_ties(g, x, out, axes))
+
+
+@op(method=True)
+def argmax(x: Array, *, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Where the largest element is along an axis, or in x flattened: the first of several."""
+    return _arg(np.argmax, x, dim, keepdim)
+
+
+@op(method=True)
+def argmin(x: Array, *, dim: int | None = None, keepdim: bool = False) -> Array:
+    """Where the smallest element is along an axis, or in x flattened: the first of several."""
+    return _arg(np.argmin, x, dim, keepdim)
+
+
+def _arg(function: Any, x: Array, dim: int | None, keepdim: bool) -> Array:
+    if x.ndim == 0:
+        return np.zeros((), np.int64)
+    d = None if dim is None else axis_of(dim, x.ndim)
+    if (x.size if d is None else x.shape[d]) == 0:
+        raise IndexError(f"needs at least one element along dim, got shape {x.shape}")
+    return np.asarray(function(x, d, keepdims=keepdim), np.int64)
+
+
+class ValuesAndIndices(NamedTuple):
+    """What was found along an axis, and where it stood."""
+
+    values: Any
+    indices: Any
+
+
+def along(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
+    """The elements of x at indices, which have one index along dim."""
+    values = gather(x, dim, indices)
+    if not keepdim and x.ndim:
+        values, indices = squeeze(values, dim), squeeze(indices, dim)
+    return ValuesAndIndices(values, indices)
+
+
+@composed(method=True)
+def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
+    if dim is None and other is None:
+        return amax(x)
+    if not isinstance(dim, int):
+        return maximum(x, dim if other is None else other)
+    return along(x, argmax(x, dim, True), dim, keepdim)
+
+
+@composed(method=True)
+def min(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+    """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
+    if dim is None and other is None:
+        return amin(x)
+    if not isinstance(dim, int):
+        return minimum(x, dim if other is None else other)
+    return along(x, argmin(x, dim, True), dim, keepdim)
+
+
+@composed(method=True)
+def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """(smallest, largest)"""
+    return amin(x, dim, keepdim), amax(x, dim, keepdim)
+
+
+# ---------------------------------------------------------------------------------- truth and norms
+
+
+@op(method=True)
+def any(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
+    """Is any element over dim nonzero?"""
+    return np.any(x, axes_of(dim, x.ndim), keepdims=keepdim)
+
+
+@op(method=True)
+def all(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
+    """Are all elements over dim nonzero?"""
+    return np.all(x, axes_of(dim, x.ndim), keepdims=keepdim)
+
+
+@op(method=True)
+def count_nonzero(x: Array, *, dim: Dim = None) -> Array:
+    """How many elements over dim are not zero."""
+    return np.asarray(np.count_nonzero(x, axes_of(dim, x.ndim)), np.int64)
+
+
+@op(grad_name="LinalgVectorNorm")
+def _norm(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
+    """sqrt(sum(x^2)) over dim, with the gradient 0 at 0."""
+    axes = axes_of(dim, x.ndim)
+    return np.sqrt(np.add.reduce(x * x, axes, None, None, keepdim)), {"axes": axes}
+
+
+@_norm.vjp
+def _(g, x, out, axes):
+    length = spread(out, x.shape, axes)
+    return spread(g, x.shape, axes) * zero_where(length == 0, x / length)
+
+
+@composed(method=True)
+def norm(
+    x: Any, p: float | str = 2, dim: Dim = None, keepdim: bool = False, dtype: Any = None
+) -> Any:
+    """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
+    x = x if dtype is None else x.to(dtype)
+    if p in (2, "fro"):
+        return _norm(x, dim, keepdim)
+    if p == float("inf"):
+        return amax(abs(x), dim, keepdim)
+    if p == -float("inf"):
+        return amin(abs(x), dim, keepdim)
+    if p == 0:
+        return sum((x != 0) * 1.0, dim, keepdim)
+    if p == 1:
+        return sum(abs(x), dim, keepdim)
+    return pow(sum(pow(abs(x), p), dim, keepdim), 1 / float(p))
+
+
+@composed()
+def dist(x: Any, other: Any, p: float = 2) -> Any:
+    """The p-norm of x - other."""
+    return norm(x - other, p)

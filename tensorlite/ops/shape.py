@@ -1,0 +1,250 @@
+"""Views, transposes, joins and splits: the same elements at other places.
+
+Where NumPy gives a view the result shares its memory with x, and the tape knows it.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import Array, composed, op
+
+Sizes = Sequence[int]
+
+
+def axis_of(dim: int, ndim: int) -> int:
+    """The axis that dim means, counted from 0; a tensor without axes has one for this purpose."""
+    n = builtins.max(ndim, 1)
+    if not -n <= dim < n:
+        raise IndexError(
+            f"Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
+        )
+    return dim % n
+
+
+def sizes_of(size: Any) -> tuple[int, ...]:
+    """(2, 3) of 2 or of (2, 3), whose numbers may be tensors without axes."""
+    return tuple(map(int, size)) if isinstance(size, (tuple, list)) else (int(size),)
+
+
+# ------------------------------------------------------------------------------------ the same order
+
+
+@op(method=True, sizes=True, view=True)
+def reshape(x: Array, *, shape: Sizes) -> Array:
+    """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
+    return x.reshape(sizes_of(shape)), {"before": x.shape}
+
+
+reshape.rules(lambda g, before: reshape(g, before))
+
+
+@op(method=True, sizes=True, view=True)
+def view(x: Array, *, size: Sizes) -> Array:
+    """x in another shape, never copied: an error where the layout does not allow it."""
+    y = x.reshape(sizes_of(size))
+    if x.size and not (y.base is x or y.base is x.base):
+        raise RuntimeError(
+            f"view: size {sizes_of(size)} is not compatible with a tensor of shape {x.shape} and "
+            "this layout; use reshape(...) or contiguous() first"
+        )
+    return y, {"before": x.shape}
+
+
+view.rules(lambda g, before: reshape(g, before))
+
+
+@composed(method=True)
+def view_as(x: Array, other: Array) -> Array:
+    """x viewed in the shape of other."""
+    return view(x, other.shape)
+
+
+@composed(method=True)
+def reshape_as(x: Array, other: Array) -> Array:
+    """x in the shape of other."""
+    return reshape(x, other.shape)
+
+
+@composed(method=True)
+def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+    """The axes from start_dim to end_dim joined into one."""
+    first, last = axis_of(start_dim, x.ndim), axis_of(end_dim, x.ndim)
+    if first > last:
+        raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    joined = int(np.prod(x.shape[first : last + 1], dtype=np.int64))
+    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+
+
+@composed(method=True)
+def ravel(x: Array) -> Array:
+    """All axes joined into one."""
+    return reshape(x, (-1,))
+
+
+@composed(method=True)
+def unflatten(x: Array, dim: int, sizes: Sizes) -> Array:
+    """One axis split into several."""
+    d = axis_of(dim, x.ndim)
+    return reshape(x, (*x.shape[:d], *sizes, *x.shape[d + 1 :]))
+
+
+@op(method=True, view=True)
+def squeeze(x: Array, *, dim: int | Sizes | None = None) -> Array:
+    """Without the axes of length 1: all of them, or those in dim that have it."""
+    dims = range(x.ndim) if dim is None else sizes_of(dim)
+    gone = {d for d in (axis_of(d, x.ndim) for d in dims) if x.ndim and x.shape[d] == 1}
+    kept = tuple(n for i, n in enumerate(x.shape) if i not in gone)
+    return x.reshape(kept), {"before": x.shape}
+
+
+squeeze.rules(lambda g, before: reshape(g, before))
+
+
+@op(method=True, view=True)
+def unsqueeze(x: Array, *, dim: int) -> Array:
+    """With an axis of length 1 at dim."""
+    d = axis_of(dim, x.ndim + 1)
+    return x.reshape((*x.shape[:d], 1, *x.shape[d:])), {"before": x.shape}
+
+
+unsqueeze.rules(lambda g, before: reshape(g, before))
+
+# ------------------------------------------------------------------------------------ other orders
+
+
+@op(method=True, view=True)
+def transpose(x: Array, *, dim0: int, dim1: int) -> Array:
+    """Two axes exchanged."""
+    if x.ndim == 0:
+        return x[...]
+    return x.swapaxes(axis_of(dim0, x.ndim), axis_of(dim1, x.ndim))
+
+
+transpose.rules(lambda g, dim0, dim1: transpose(g, dim0, dim1))
+
+
+@composed(method=True)
+def swapaxes(x: Array, axis0: int, axis1: int) -> Array:
+    """NumPy's name for transpose."""
+    return transpose(x, axis0, axis1)
+
+
+@composed(method=True)
+def t(x: Array) -> Array:
+    """The transpose of a matrix; a vector stays as it is."""
+    if x.ndim > 2:
+        raise RuntimeError(f"t: needs at most 2 axes, got {x.ndim}; use transpose or .mT")
+    return transpose(x, 0, 1) if x.ndim == 2 else x
+
+
+@op(method=True, sizes=True, view=True)
+def permute(x: Array, *, dims: Sizes) -> Array:
+    """The axes in another order: axis i of the result is axis dims[i] of x."""
+    order = tuple(axis_of(d, x.ndim) for d in sizes_of(dims))
+    return x.transpose(order), {"back": tuple(order.index(i) for i in range(x.ndim))}
+
+
+permute.rules(lambda g, back: permute(g, back))
+
+
+@composed(method=True)
+def movedim(x: Array, source: int | Sizes, destination: int | Sizes) -> Array:
+    """Axes moved to other places, the rest in their order."""
+    sources = [axis_of(d, x.ndim) for d in sizes_of(source)]
+    targets = [axis_of(d, x.ndim) for d in sizes_of(destination)]
+    order = [d for d in range(x.ndim) if d not in sources]
+    for target, d in sorted(zip(targets, sources, strict=True)):
+        order.insert(target, d)
+    return permute(x, order)
+
+
+@op(method=True)
+def flip(x: Array, *, dims: int | Sizes) -> Array:
+    """Axes reversed."""
+    return np.flip(x, sizes_of(dims)).copy()
+
+
+flip.rules(lambda g, dims: flip(g, dims))
+
+
+@op(method=True)
+def roll(x: Array, *, shifts: int | Sizes, dims: int | Sizes | None = None) -> Array:
+    """Elements shifted along axes; what leaves at the end comes in at the start."""
+    return np.roll(x, shifts, dims if dims is None or isinstance(dims, int) else tuple(dims))
+
+
+@roll.vjp
+def _(g, shifts, dims):
+    back = -shifts if isinstance(shifts, int) else [-s for s in shifts]
+    return roll(g, back, dims)
+
+
+# --------------------------------------------------------------------------------------- repetition
+
+
+@op(method=True, sizes=True, view=True)
+def expand(x: Array, *, size: Sizes) -> Array:
+    """x stretched over axes of length 1 and new axes in front, without a copy; -1 leaves an axis."""
+    wanted = sizes_of(size)
+    new = len(wanted) - x.ndim
+    if new < 0:
+        raise RuntimeError(f"expand: needs at least the {x.ndim} axes of {x.shape}, got {wanted}")
+    kept = (
+        *wanted[:new],
+        *(m if n == -1 else n for n, m in zip(wanted[new:], x.shape, strict=True)),
+    )
+    return stretched(x, kept)
+
+
+expand.rules(lambda g: g)  # the tape sums over the stretched axes
+
+
+def stretched(x: Array, shape: tuple[int, ...]) -> Array:
+    """np.broadcast_to(x, shape), eight times as fast for a single element."""
+    if x.size == 1 and type(x) is np.ndarray:
+        y: Array = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        y.flags.writeable = False
+        return y
+    return np.broadcast_to(x, shape)
+
+
+@composed(method=True)
+def expand_as(x: Array, other: Array) -> Array:
+    """x stretched to the shape of other."""
+    return expand(x, other.shape)
+
+
+@composed(method=True)
+def broadcast_to(x: Array, size: Sizes) -> Array:
+    """x stretched to a shape."""
+    return expand(x, size)
+
+
+@op(method=True, sizes=True)
+def repeat(x: Array, *, repeats: Sizes) -> Array:
+    """x tiled: repeats[i] copies along axis i, new axes in front."""
+    times = sizes_of(repeats)
+    if len(times) < x.ndim:
+        raise RuntimeError(f"repeat: needs a number for each of {x.ndim} axes, got {times}")
+    return np.tile(x, times), {"before": x.shape}
+
+
+@repeat.vjp
+def _(g, repeats, before):
+    times = sizes_of(repeats)
+    new = len(times) - len(before)
+    apart = [n for i, k in enumerate(times) for n in (k, 1 if i < new else before[i - new])]
+    copies = (*range(0, 2 * len(times), 2), *range(1, 2 * new, 2))
+    return reshape(g, apart).sum(tuple(copies)) if copies else g
+
+
+@composed(method=True)
+def tile(x: Array, *dims: Any) -> Array:
+    """NumPy's tile: as repeat, but dims may be fewer than the axes."""
+    times = sizes_of(dims[0] if len(dims) == 1 else dims)
+    return repeat(x, (1,) * (x.ndim - len(times)) + times)
