@@ -10,7 +10,6 @@ stand for, it is bits per byte, which all do. So every part knows its bytes.
 
 import ast
 import codecs
-import hashlib
 import importlib
 import os
 import sysconfig
@@ -332,14 +331,6 @@ class Corpus:
         train = Tokens.encode(train_text, tokenizer, progress=train_progress)
         validation = Tokens.encode(validation_text, tokenizer, progress=validation_progress)
         return cls(train, validation.after(train), text.source)
-
-    def fingerprint(self) -> str:
-        """Equal for corpora of the same ids: tells, on resuming, whether a text has changed."""
-        digest = hashlib.sha256()
-        for part in (self.train, self.validation):
-            digest.update(f"{part.ids.dtype.str} {len(part.ids)} ".encode())
-            digest.update(part.ids.tobytes())
-        return digest.hexdigest()
 
 
 class Batches:

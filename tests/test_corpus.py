@@ -227,15 +227,6 @@ def test_an_unknown_kind_of_tokenizer_is_refused():
         train_tokenizer("word", Text((STORY,), "here"), vocab_size=300)
 
 
-def test_a_changed_text_has_another_fingerprint():
-    corpus = Corpus.encode(Text((STORY,), "here"), ByteTokenizer())
-    same = Corpus.encode(Text((STORY,), "there"), ByteTokenizer())
-    other = Corpus.encode(Text((STORY[:-1] + ".",), "here"), ByteTokenizer())
-    moved = Corpus.encode(Text((STORY,), "here"), ByteTokenizer(), validation_fraction=0.2)
-    assert corpus.fingerprint() == same.fingerprint()
-    assert len({part.fingerprint() for part in (corpus, other, moved)}) == 3
-
-
 # What is drawn from it
 
 
