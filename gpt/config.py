@@ -1,7 +1,12 @@
 """GPTConfig: the shape of a GPT. TrainingConfig: how it is trained. PRESETS: both, by name.
 
 The two are apart because a model outlives its training: reading a checkpoint needs the first,
-resuming it the second too. Both check themselves when made, in sentences, so no later code has to.
+resuming it the second too. Both check themselves when made, in sentences, so no later code has to:
+
+>>> GPTConfig(n_embd=130, n_head=4)
+Traceback (most recent call last):
+    ...
+ValueError: GPTConfig: n_embd must be a multiple of n_head, got 130 and 4
 """
 
 from __future__ import annotations
@@ -20,13 +25,7 @@ TokenizerKind = Literal["bpe", "char", "byte"]
 
 @dataclass(frozen=True)
 class GPTConfig:
-    """The shape of a GPT; the defaults are GPT-2's smallest.
-
-    >>> GPTConfig(n_embd=130, n_head=4)
-    Traceback (most recent call last):
-        ...
-    ValueError: GPTConfig: n_embd must be a multiple of n_head, got 130 and 4
-    """
+    """The shape of a GPT; the defaults are GPT-2's smallest."""
 
     vocab_size: int = 50257
     """number of tokens; in `gpt train` the most that a BPE tokenizer may learn"""
