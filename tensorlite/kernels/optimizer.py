@@ -2,7 +2,7 @@
 
 A GPT has some 150 parameters, half of them tiny, so a kernel takes lists of arrays: one call and
 one launch for all of them, cut into blocks of one size. Arrays reach compiled code as a table of
-their addresses. A step is bound by memory, so everything that happens to an element happens at once.
+their addresses. A step is bound by memory, so all that happens to an element happens at once.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ def adamw_(
         v = beta2 v + (1 - beta2) g^2      v' = v / (1 - beta2^step)
 
     p, g, m, v: lists of as many contiguous arrays, those at one place of one shape, all of one
-    type. step counts from 1. Not decoupled, the decay is added to the gradient, g + decay p, and p is not
-    shrunk: Adam with L2 (Kingma and Ba 2015). Decoupled: Loshchilov and Hutter 2019, as in PyTorch.
+    type. step counts from 1. Not decoupled, the decay is added to the gradient, g + decay p, and p
+    is not shrunk: Adam with L2 (Kingma and Ba 2015). Decoupled: Loshchilov and Hutter 2019.
     """
     shrink = 1 - lr * weight_decay if decoupled else 1.0
     added = 0.0 if decoupled else weight_decay
