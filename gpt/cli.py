@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -114,7 +115,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MemoryError:
         print(f"gpt {name}: the memory does not suffice for a model so large", file=sys.stderr)
     except KeyboardInterrupt:
-        print(f"\ngpt {name}: interrupted", file=sys.stderr)
+        print(file=sys.stderr)
         return 130
     return 1
 
@@ -157,25 +158,32 @@ def train(argv: list[str]) -> int:
         run = Run.create(folder, arguments.model, arguments.training, arguments.files)
     try:
         session = training.prepare(run)
+        stopped_by = watch(session)
+    except KeyboardInterrupt:
+        stopped_by = signal.SIGINT
     except (CorpusError, TokenizerError):
         if arguments.resume is None:
             run.discard()
         raise
+    if not stopped_by:
+        return 0
+    print(f"to go on:  gpt train --resume {shlex.quote(str(run.folder))}", file=sys.stderr)
+    return 128 + stopped_by
+
+
+def watch(session: training.Session) -> int:
+    """Train, and show how it goes; the number of the signal that ended it early, or 0."""
     console = Console(session)
     console.begin()
     with Interruption() as interruption, console, closing(training.train(session)) as steps:
         for progress in steps:
             console.show(progress)
-            if interruption.signal and not progress.finished:
+            if interruption.signal:
                 break
-    if interruption.signal and not session.at.finished:
-        print(
-            f"gpt train: saved at step {session.at.step}; to go on:\n"
-            f"gpt train --resume {run.folder}",
-            file=sys.stderr,
-        )
-        return 128 + interruption.signal
-    return 0
+    if session.at.finished:
+        return 0
+    print(f"saved at step {session.at.step}", file=sys.stderr)
+    return interruption.signal
 
 
 def use_threads(number: int | None) -> None:
@@ -210,7 +218,7 @@ class Interruption:
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = number
         signal.signal(number, self._before[number])
-        print("\nstopping after this step", file=sys.stderr)
+        print("\nsaving after this step; once more stops at once", file=sys.stderr)
 
 
 # ------------------------------------------------------------------------------- generate and eval

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import tensorlite
 from gpt.sampling import Sampling, choose, draw, keep_top_k, keep_top_p, scale, uniform

@@ -292,7 +292,7 @@ def test_a_loss_that_is_no_number_stops_the_run(run: Run) -> None:
     for _ in range(2):
         next(steps)
     spoil(session)
-    with pytest.raises(Diverged, match="at step 3 the loss is nan .* lower --learning-rate"):
+    with pytest.raises(Diverged, match=r"at step 3 the loss is nan .* lower --learning-rate"):
         next(steps)
     assert prepare(Run.open(run.folder)).at.step == 2
 
@@ -331,7 +331,7 @@ def test_weights_of_another_shape_are_refused(undisturbed: Path, tmp_path: Path)
         ('{"format": "gpt run", "version": 99}', "of version 99, this program reads 1"),
         ('{"format": "gpt run", "version": 1}', "is damaged"),
         (
-            '{"format": "gpt run", "version": 1, "model": {"heads": 2}, "training": {}, "files": []}',
+            '{"format": "gpt run", "version": 1, "model": {"heads": 2}, "training": {}}',
             "unknown name 'heads'; did you mean 'n_head'",
         ),
     ],
