@@ -22,7 +22,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     load_part(x, i, n, fill)    the first n lanes from memory, the others from the vector `fill`
     store_part(x, i, n, v)      the first n lanes only; n may be 0 or less, lanes or more
     splat(s)  zero(x)           a scalar in every lane; 0 of x's type
-    + - * / unary-              on vectors
+    + - * / unary-              on vectors; here and below a number may stand for a vector of it
     fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
     maximum minimum absolute sqrt floor round (to even) copysign(a, sign)
     a < b  <=  >  >=  ==  !=    a Mask (False where a NaN is compared, but != is True)

@@ -8,7 +8,7 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, config, types
-from numba.core.imputils import lower_builtin
+from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -288,20 +288,31 @@ def _negative(x):
     return (lambda x: _fneg(x)) if isinstance(x, Vector) else None
 
 
+@lower_cast(types.Float, Vector)
+def _scalar_to_vector(context, builder, from_type, to_type, value):
+    """A number among vectors stands for a vector of it, rounded to the type of their elements."""
+    scalar = context.cast(builder, value, from_type, to_type.dtype)
+    return _splat(builder, scalar, to_type.llvm)
+
+
 def _elementwise(name: str, count: int, emit: Any) -> Any:
-    """An intrinsic from `count` vectors of one type to one vector."""
+    """An intrinsic from `count` vectors of one type, or numbers, to one vector."""
 
     def make(context, builder, signature, args):
         return emit(builder, signature.return_type, args)
 
+    def typed(*kinds):
+        vector = next((k for k in kinds if isinstance(k, Vector)), None)
+        return vector and (vector(*[vector] * count), make)
+
     def one(typing, x):
-        return (x(x), make) if isinstance(x, Vector) else None
+        return typed(x)
 
     def two(typing, x, y):
-        return (x(x, x), make) if isinstance(x, Vector) else None
+        return typed(x, y)
 
     def three(typing, x, y, z):
-        return (x(x, x, x), make) if isinstance(x, Vector) else None
+        return typed(x, y, z)
 
     function = {1: one, 2: two, 3: three}[count]
     function.__name__ = function.__qualname__ = name
@@ -335,7 +346,8 @@ def select(typing, mask, a, b):
     def codegen(context, builder, signature, args):
         return builder.select(*args)
 
-    return a(mask, a, a), codegen
+    vector = a if isinstance(a, Vector) else b
+    return vector(mask, vector, vector), codegen
 
 
 @intrinsic
