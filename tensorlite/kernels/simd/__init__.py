@@ -29,6 +29,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
     first(x, n)                 the mask of lanes 0..n-1
     exp(v)  exp2_integer(v)     e to the v, within 1 ulp; 2 to the v for integral v
+    polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
     prefetch(x, i)              ask for the cache line of x[i]
@@ -51,6 +52,7 @@ a function is inlined. Source of the approach: numba.extending's intrinsics over
 """
 
 from tensorlite.kernels.simd.exponential import exp
+from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.tiles import (
     TILE_COLUMNS,
     TILE_ROWS,
@@ -122,6 +124,7 @@ __all__ = [
     "outer",
     "outer_strided",
     "overload",
+    "polynomial",
     "prefetch",
     "round",
     "select",
