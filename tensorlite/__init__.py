@@ -1,114 +1,234 @@
 """tensorlite: a deep-learning framework one person can read, on the CPU, exact to the bit.
 
-The names are PyTorch's. This module only gathers them; each is defined where the map in README.md
-says.
+The names are PyTorch's. This module only gathers them.
 """
+
+from math import inf as inf, nan as nan, pi as pi
+
+# First, so that the name tensorlite.tensor is the function below and not this module.
+from tensorlite.tensor import Size as Size, Tensor as Tensor  # isort: split
 
 from tensorlite import autograd as autograd
 from tensorlite.autograd import (
     enable_grad as enable_grad,
-)
-from tensorlite.autograd import (
     inference_mode as inference_mode,
-)
-from tensorlite.autograd import (
     is_grad_enabled as is_grad_enabled,
-)
-from tensorlite.autograd import (
     is_inference_mode_enabled as is_inference_mode_enabled,
-)
-from tensorlite.autograd import (
     no_grad as no_grad,
-)
-from tensorlite.autograd import (
     set_grad_enabled as set_grad_enabled,
 )
 from tensorlite.creation import (
     arange as arange,
-)
-from tensorlite.creation import (
     as_tensor as as_tensor,
-)
-from tensorlite.creation import (
     asarray as asarray,
-)
-from tensorlite.creation import (
     empty as empty,
-)
-from tensorlite.creation import (
     empty_like as empty_like,
-)
-from tensorlite.creation import (
     eye as eye,
-)
-from tensorlite.creation import (
     from_numpy as from_numpy,
-)
-from tensorlite.creation import (
     full as full,
-)
-from tensorlite.creation import (
     full_like as full_like,
-)
-from tensorlite.creation import (
     linspace as linspace,
-)
-from tensorlite.creation import (
     logspace as logspace,
-)
-from tensorlite.creation import (
     ones as ones,
-)
-from tensorlite.creation import (
     ones_like as ones_like,
-)
-from tensorlite.creation import (
     tensor as tensor,
-)
-from tensorlite.creation import (
     tril_indices as tril_indices,
-)
-from tensorlite.creation import (
     triu_indices as triu_indices,
-)
-from tensorlite.creation import (
     zeros as zeros,
-)
-from tensorlite.creation import (
     zeros_like as zeros_like,
 )
 from tensorlite.device import device as device
 from tensorlite.dtypes import (
     bool as bool,
-)
-from tensorlite.dtypes import (
     dtype as dtype,
-)
-from tensorlite.dtypes import (
     float32 as float32,
-)
-from tensorlite.dtypes import (
     float64 as float64,
-)
-from tensorlite.dtypes import (
     get_default_dtype as get_default_dtype,
-)
-from tensorlite.dtypes import (
     int32 as int32,
-)
-from tensorlite.dtypes import (
     int64 as int64,
-)
-from tensorlite.dtypes import (
     set_default_dtype as set_default_dtype,
-)
-from tensorlite.dtypes import (
     uint8 as uint8,
 )
-from tensorlite.ops import *  # noqa: F403
+from tensorlite.generator import Generator as Generator
+from tensorlite.ops.compare import (
+    addcdiv as addcdiv,
+    addcmul as addcmul,
+    allclose as allclose,
+    bitwise_and as bitwise_and,
+    bitwise_not as bitwise_not,
+    bitwise_or as bitwise_or,
+    bitwise_xor as bitwise_xor,
+    clamp as clamp,
+    clip as clip,
+    eq as eq,
+    equal as equal,
+    ge as ge,
+    gt as gt,
+    isclose as isclose,
+    isfinite as isfinite,
+    isinf as isinf,
+    isnan as isnan,
+    le as le,
+    lerp as lerp,
+    logical_and as logical_and,
+    logical_not as logical_not,
+    logical_or as logical_or,
+    logical_xor as logical_xor,
+    lt as lt,
+    masked_fill as masked_fill,
+    maximum as maximum,
+    minimum as minimum,
+    nan_to_num as nan_to_num,
+    ne as ne,
+)
+from tensorlite.ops.convert import (
+    clone as clone,
+)
+from tensorlite.ops.elementwise import (
+    abs as abs,
+    acos as acos,
+    add as add,
+    asin as asin,
+    atan as atan,
+    atan2 as atan2,
+    ceil as ceil,
+    cos as cos,
+    cosh as cosh,
+    div as div,
+    exp as exp,
+    exp2 as exp2,
+    expm1 as expm1,
+    floor as floor,
+    floor_divide as floor_divide,
+    fmod as fmod,
+    log as log,
+    log1p as log1p,
+    log2 as log2,
+    log10 as log10,
+    mul as mul,
+    neg as neg,
+    pow as pow,
+    reciprocal as reciprocal,
+    remainder as remainder,
+    round as round,
+    rsqrt as rsqrt,
+    sign as sign,
+    sin as sin,
+    sinh as sinh,
+    sqrt as sqrt,
+    square as square,
+    sub as sub,
+    tan as tan,
+    trunc as trunc,
+)
+from tensorlite.ops.index import (
+    argwhere as argwhere,
+    gather as gather,
+    index_add as index_add,
+    index_copy as index_copy,
+    index_fill as index_fill,
+    index_select as index_select,
+    masked_select as masked_select,
+    nonzero as nonzero,
+    scatter as scatter,
+    scatter_add as scatter_add,
+    take as take,
+    take_along_dim as take_along_dim,
+    where as where,
+)
+from tensorlite.ops.join import (
+    cat as cat,
+    chunk as chunk,
+    diag as diag,
+    diagonal as diagonal,
+    hstack as hstack,
+    narrow as narrow,
+    pad as pad,
+    split as split,
+    stack as stack,
+    tensor_split as tensor_split,
+    tril as tril,
+    triu as triu,
+    unbind as unbind,
+    vstack as vstack,
+)
+from tensorlite.ops.linalg import (
+    bmm as bmm,
+    dot as dot,
+    einsum as einsum,
+    linear as linear,
+    matmul as matmul,
+    mm as mm,
+    mv as mv,
+    outer as outer,
+)
+from tensorlite.ops.order import (
+    argsort as argsort,
+    bincount as bincount,
+    searchsorted as searchsorted,
+    sort as sort,
+    topk as topk,
+    unique as unique,
+)
+from tensorlite.ops.reduce import (
+    all as all,
+    amax as amax,
+    amin as amin,
+    aminmax as aminmax,
+    any as any,
+    argmax as argmax,
+    argmin as argmin,
+    count_nonzero as count_nonzero,
+    cumprod as cumprod,
+    cumsum as cumsum,
+    dist as dist,
+    logsumexp as logsumexp,
+    max as max,
+    mean as mean,
+    min as min,
+    norm as norm,
+    prod as prod,
+    std as std,
+    std_mean as std_mean,
+    sum as sum,
+    var as var,
+    var_mean as var_mean,
+)
+from tensorlite.ops.shape import (
+    broadcast_to as broadcast_to,
+    flatten as flatten,
+    flip as flip,
+    movedim as movedim,
+    permute as permute,
+    ravel as ravel,
+    reshape as reshape,
+    roll as roll,
+    squeeze as squeeze,
+    swapaxes as swapaxes,
+    t as t,
+    tile as tile,
+    transpose as transpose,
+    unflatten as unflatten,
+    unsqueeze as unsqueeze,
+)
 from tensorlite.printing import set_printoptions as set_printoptions
-from tensorlite.tensor import Size as Size
-from tensorlite.tensor import Tensor as Tensor
+from tensorlite.random import (
+    bernoulli as bernoulli,
+    get_rng_state as get_rng_state,
+    initial_seed as initial_seed,
+    manual_seed as manual_seed,
+    multinomial as multinomial,
+    normal as normal,
+    rand as rand,
+    rand_like as rand_like,
+    randint as randint,
+    randint_like as randint_like,
+    randn as randn,
+    randn_like as randn_like,
+    randperm as randperm,
+    seed as seed,
+    set_rng_state as set_rng_state,
+)
 
 float = float32
 double = float64

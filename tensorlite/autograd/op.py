@@ -91,8 +91,12 @@ def op(
             if sizes and len(args) > 2:
                 args = (args[0], args[1:])
             args, keywords = record.bind(args, keywords)
-            options = {name: unwrap(value) for name, value in keywords.items()}
-            outside = any(isinstance(value, Variable) for value in keywords.values())
+            options = keywords
+            for value in keywords.values():
+                if isinstance(value, Variable):
+                    options = {name: unwrap(value) for name, value in keywords.items()}
+                    outside = True
+                    break
         arrays = []
         mask, bit = 0, 1  # of the arguments that want a gradient
         for x in args:
@@ -230,16 +234,19 @@ class Op:
         self, args: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Sort the arguments of a call into positional ones and named ones."""
+        arity = len(self.positions)
+        if not keywords and self.variadic is None and 0 <= len(args) - arity <= len(self.options):
+            return args[:arity], dict(zip(self.options, args[arity:], strict=False))
         if self.variadic is not None:
             packed = bool(args) and isinstance(args[0], (list, tuple))
             given, extra = (tuple(args[0]), args[1:]) if packed else (args, ())
             if "tensors" in keywords:
                 given = tuple(keywords.pop("tensors"))
         else:
-            given, extra = args[: len(self.positions)], args[len(self.positions) :]
+            given, extra = args[:arity], args[arity:]
             given += tuple(self._named(list(self.positions)[len(given) :], keywords))
         if len(extra) > len(self.options):
-            most = len(self.positions) + len(self.options)
+            most = arity + len(self.options)
             raise TypeError(f"{self.name}: takes {most} arguments at most, got {len(args)}")
         for name, value in zip(self.options, extra, strict=False):
             if name in keywords:
@@ -286,7 +293,8 @@ class Op:
         node.where = anomaly.caller() if anomaly.switch.on else ""
         saved: dict[str, Any] = {}
         versions = []
-        for name, i in self._plans.get(mask) or self._plan(mask):
+        plan = self._plans.get(mask)
+        for name, i in self._plan(mask) if plan is None else plan:
             if i >= 0:
                 saved[name] = arrays[i]
                 x = args[i]
@@ -384,7 +392,9 @@ def share_memory(result: Any, source: Any) -> None:
         return
     result.version = source.version
     result.base = source if source.base is None else source.base
-    if (source.tracked and not state.recording) or (source.base is not None and source.seen is None):
+    if (source.tracked and not state.recording) or (
+        source.base is not None and source.seen is None
+    ):
         result.seen = None  # not on the tape
     else:
         result.seen = source.version[0]

@@ -23,15 +23,28 @@ def getitem(x: Any, index: Any) -> Any:
     """x[index]"""
     basic, advanced = parse(index, x.ndim)
     if basic:
-        x = select(x, basic) if any(type(part) is int for part in basic) else slice_at(x, basic)
+        x = select(x, basic) if int in map(type, basic) else slice_at(x, basic)
     return take_at(x, advanced) if advanced else x
 
 
 def parse(index: Any, ndim: int) -> tuple[Index, Index]:
     """The part of an index that gives a view, and what then selects from that view."""
     parts = index if type(index) is tuple else (index,)
-    if all(type(part) in _BASIC for part in parts):
-        return parts, ()
+    ellipsis = False
+    for part in parts:
+        kind = type(part)
+        if kind is slice:
+            if part.step is not None and part.step <= 0:
+                raise ValueError("step must be greater than zero; flip() gives the reverse order")
+        elif part is Ellipsis:
+            ellipsis = True
+        elif kind is not int and part is not None:
+            return _parse_arrays(parts, ndim)
+    # With an Ellipsis NumPy gives a view even where only one element is left.
+    return parts if ellipsis else (*parts, ...), ()
+
+
+def _parse_arrays(parts: Index, ndim: int) -> tuple[Index, Index]:
     parts = tuple(map(_part_of, parts))
     used = sum(_axes_used(part) for part in parts)
     if used > ndim:
@@ -53,10 +66,8 @@ def parse(index: Any, ndim: int) -> tuple[Index, Index]:
             advanced.append(part)
     if all(type(part) is slice for part in advanced):
         advanced = []
-    return tuple(basic) if any(part != slice(None) for part in basic) else (), tuple(advanced)
-
-
-_BASIC = frozenset((int, slice, type(None), type(Ellipsis)))
+    view = any(part != slice(None) for part in basic)
+    return (*basic, ...) if view else (), tuple(advanced)
 
 
 def _part_of(part: Any) -> Any:
@@ -85,18 +96,10 @@ def _axes_used(part: Any) -> int:
     return part.ndim if isinstance(part, np.ndarray) and part.dtype.kind == "b" else 1
 
 
-def _view(x: Array, index: Index) -> Array:
-    for part in index:
-        if type(part) is slice and part.step is not None and part.step <= 0:
-            raise ValueError("step must be greater than zero; flip() gives the reverse order")
-    # With an Ellipsis NumPy gives a view even where only one element is left.
-    return x[index if any(part is Ellipsis for part in index) else (*index, ...)]
-
-
 @op(view=True)
 def select(x: Array, *, index: Index) -> Array:
     """x[index], where some of the index are ints."""
-    return _view(x, index), {"before": x.shape}
+    return x[index], {"before": x.shape}
 
 
 select.rules(lambda g, index, before: placed(g, before, index))
@@ -105,7 +108,7 @@ select.rules(lambda g, index, before: placed(g, before, index))
 @op(view=True, grad_name="Slice")
 def slice_at(x: Array, *, index: Index) -> Array:
     """x[index] of slices and None."""
-    return _view(x, index), {"before": x.shape}
+    return x[index], {"before": x.shape}
 
 
 slice_at.rules(lambda g, index, before: placed(g, before, index))
@@ -159,7 +162,7 @@ written.rules(
 def write(x: Array, index: tuple[Index, Index], value: Any) -> None:
     """x[index] = value, on arrays, for a parsed index."""
     basic, advanced = index
-    target = _view(x, basic) if basic else x
+    target = x[basic] if basic else x
     target[advanced or ...] = value
 
 
@@ -354,7 +357,7 @@ def _part_for(index: Any, src: Any) -> Any:
         raise RuntimeError(
             f"scatter: index must not be larger than src: {index.shape}, src {src.shape}"
         )
-    return slice_at(src, tuple(slice(n) for n in index.shape))
+    return slice_at(src, (*(slice(n) for n in index.shape), ...))
 
 
 # --------------------------------------------------------------------------------------- positions
