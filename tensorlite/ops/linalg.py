@@ -70,15 +70,20 @@ def _matmul_gy(g: Array, x: Array, y_ndim: int) -> Array:
     """gy = x.T @ g, summed over the batch at once where y had none."""
     if x.ndim == 1:
         return mul(g, x) if y_ndim == 1 else mul(unsqueeze(x, -1), unsqueeze(g, -2))
-    rows = reshape(x, (-1, x.shape[-1]))
+    rows = _rows(x)
     if y_ndim == 1:
         return matmul(rows.mT, reshape(g, (-1,)))
     if y_ndim == 2:
-        return matmul(rows.mT, reshape(g, (-1, g.shape[-1])))
+        return matmul(rows.mT, _rows(g))
     return matmul(x.mT, g)
 
 
 matmul.rules(_matmul_gx, _matmul_gy)
+
+
+def _rows(x: Array) -> Array:
+    """x as a matrix of its last axis; with sizes in full, for -1 has no meaning beside a 0."""
+    return reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
 
 
 @composed(method=True)
@@ -134,7 +139,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise RuntimeError(
             f"linear: the input's last size must be the weight's second: {x.shape}, {weight.shape}"
         )
-    n, k = weight.shape
+    n = weight.shape[0]
     if bias is not None and bias.shape != (n,):
         raise RuntimeError(f"linear: the bias must have shape ({n},), got {bias.shape}")
     kinds = {array.dtype for array in (x, weight, bias) if array is not None}
@@ -142,16 +147,18 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         raise RuntimeError(
             f"linear: all must have one floating dtype, got {', '.join(sorted(map(str, kinds)))}"
         )
-    return linear_kernel(x.reshape(-1, k), weight, bias).reshape(*x.shape[:-1], n)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias)
+    return linear_kernel(_rows(x), weight, bias).reshape(*x.shape[:-1], n)
 
 
 def _linear_gweight(g: Array, x: Array) -> Array:
-    rows = reshape(g, (-1, g.shape[-1]))
-    return matmul(rows.mT, reshape(x, (-1, x.shape[-1])))
+    rows = _rows(g)
+    return matmul(rows.mT, _rows(x))
 
 
 def _linear_gbias(g: Array) -> Array:
-    return sum(reshape(g, (-1, g.shape[-1])), 0)
+    return sum(_rows(g), 0)
 
 
 linear.rules(lambda g, weight: matmul(g, weight), _linear_gweight, _linear_gbias)
