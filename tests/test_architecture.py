@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     ["tensorlite.kernels", "tensorlite.autograd"],
     ["tensorlite.dtypes", "tensorlite.device"],
+    ["tensorlite.generator"],
     ["tensorlite.ops"],
     ["tensorlite.creation", "tensorlite.printing"],
     ["tensorlite.tensor"],
