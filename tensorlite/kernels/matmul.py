@@ -16,6 +16,8 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from tensorlite.kernels import simd
@@ -444,7 +446,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 def matmul(a: Array, b: Array) -> Array:
     """a @ b over the last two axes; the axes before them broadcast: (..., M, K) @ (..., K, N)."""
     if b.ndim == 2:
-        rows = a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+        rows = a if a.ndim == 2 else a.reshape(prod(a.shape[:-1]), a.shape[-1])
         return product(rows, b).reshape(*a.shape[:-1], b.shape[-1])
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
