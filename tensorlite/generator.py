@@ -186,6 +186,12 @@ class Generator:
 
     # -------------------------------------------------------------------------------- new arrays
 
+    def keep_mask(self, shape: tuple[int, ...], p: float) -> Array:
+        """True with probability p: bool, what dropout(1 - p) keeps."""
+        mask = np.empty(shape, np.bool_)
+        self.bernoulli_(mask, p)
+        return mask
+
     def permutation(self, n: int) -> Array:
         """The numbers 0 to n - 1 in random order: int64 (Fisher and Yates)."""
         order = list(range(n))

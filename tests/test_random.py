@@ -157,6 +157,15 @@ def test_a_transposed_tensor_is_filled_in_the_order_of_its_memory(method):
     np.testing.assert_allclose(*results, rtol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4, 7), (2, CHUNK)])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_a_mask_keeps_what_torchs_dropout_keeps(shape, p):
+    torch = pytest.importorskip("torch")
+    mask = Generator().manual_seed(8).keep_mask(shape, 1 - p)
+    torch.manual_seed(8)
+    np.testing.assert_array_equal(mask, torch.dropout(torch.ones(shape), p, True).numpy() != 0)
+
+
 # ------------------------------------------------------------------------------------- generators
 
 
