@@ -15,6 +15,7 @@ import numpy as np
 
 from tensorlite.autograd import anomaly
 from tensorlite.autograd.graph import Node, Piece, Variable, enable_grad, no_grad, unwrap, wrap
+from tensorlite.autograd.watch import post, region
 
 
 def backward(
@@ -35,9 +36,10 @@ def backward(
     targets = None if inputs is None else _sequence(inputs)
     if targets is not None and not targets:
         raise RuntimeError("backward: inputs is empty; leave it out to reach every leaf")
-    found = _walk("backward", tensors, grad_tensors, targets, retain, create_graph)
-    for variable, g, owned in found.values():
-        _add_to_grad(variable, g, owned, create_graph)
+    with region("backward: the walk"):
+        found = _walk("backward", tensors, grad_tensors, targets, retain, create_graph)
+        for variable, g, owned in found.values():
+            _add_to_grad(variable, g, owned, create_graph)
 
 
 def grad(
@@ -204,7 +206,10 @@ def _leads_on(node: Node, reach: set[Any] | None) -> bool:
 
 def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
     """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype."""
-    gradients = node.gradients(g, create)
+    if post.watcher is None:
+        gradients = node.gradients(g, create)
+    else:
+        gradients = post.watcher.backward(node, g, create)
     if len(gradients) != len(node.parents):
         raise RuntimeError(
             f"vjp of {node.name}: must return {len(node.parents)} gradients, one per "
@@ -251,7 +256,7 @@ def _fit(g: Any, like: Any, what: str) -> Any:
         stretched = [extra + i for i, (n, m) in enumerate(zip(shape, kept, strict=True)) if n != m]
         g = g.sum((*range(extra), *stretched)).reshape(shape)
     if array.dtype != dtype:
-        g = g.to(dtype) if isinstance(g, Variable) else g.astype(dtype)
+        g = g.astype(dtype) if g is array else g.to(dtype)
     return g
 
 
