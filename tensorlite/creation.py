@@ -70,8 +70,10 @@ def _array_of(data: Any, dtype: Any, copy: bool) -> Array:
     if array.dtype == object or array.dtype.kind in "US":
         raise TypeError(f"tensor: data must be numbers, got {type(data).__name__} of {array.dtype}")
     if numpy is None and not _holds_arrays(data):
-        numpy = {"f": dtypes.default.numpy, "i": np.dtype(np.int64)}.get(array.dtype.kind)
-        numpy = dtypes.default.numpy if array.size == 0 else numpy
+        if array.dtype.kind == "f" or array.size == 0:
+            numpy = dtypes.default.numpy
+        elif array.dtype.kind == "i":
+            numpy = np.dtype(np.int64)
     return array if numpy is None else array.astype(numpy, copy=False)
 
 
@@ -223,13 +225,13 @@ def logspace(
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None
                  ) -> Tensor:  # fmt: skip
-    """The positions of the lower triangle of a row x col matrix: a row of rows, a row of columns."""
+    """Where the lower triangle of a row x col matrix is: a row of rows, a row of columns."""
     numpy = np.int64 if dtype is None else dtypes.to_numpy(dtype)
     return _made(np.array(np.tril_indices(row, offset, col), numpy), False, device)
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None
                  ) -> Tensor:  # fmt: skip
-    """The positions of the upper triangle of a row x col matrix."""
+    """Where the upper triangle of a row x col matrix is: a row of rows, a row of columns."""
     numpy = np.int64 if dtype is None else dtypes.to_numpy(dtype)
     return _made(np.array(np.triu_indices(row, offset, col), numpy), False, device)

@@ -2,11 +2,13 @@
 
 The rules: a result has the highest category present (bool < integer < floating point). Within it,
 tensors with axes decide; tensors without axes count only if their category is higher, and Python
-numbers only if theirs is higher still. An integer tensor with a Python float gives the default type.
+numbers only if theirs is higher still. An integer tensor with a Python float gives the default
+type.
 """
 
 from __future__ import annotations
 
+import builtins
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +22,7 @@ class dtype:
 
     def __init__(self, name: str, numpy: Any) -> None:
         self.name = name
-        self.numpy = np.dtype(numpy)
+        self.numpy: np.dtype[Any] = np.dtype(numpy)
         self._known[self.numpy] = self
 
     @staticmethod
@@ -36,18 +38,18 @@ class dtype:
 
     @property
     def itemsize(self) -> int:
-        return self.numpy.itemsize
+        return int(self.numpy.itemsize)
 
     @property
-    def is_floating_point(self) -> bool:
-        return self.numpy.kind == "f"
+    def is_floating_point(self) -> builtins.bool:
+        return builtins.bool(self.numpy.kind == "f")
 
     @property
-    def is_complex(self) -> bool:
+    def is_complex(self) -> builtins.bool:
         return False
 
     @property
-    def is_signed(self) -> bool:
+    def is_signed(self) -> builtins.bool:
         return self.numpy.kind in "fi"
 
     def __repr__(self) -> str:
@@ -64,11 +66,11 @@ int32 = dtype("int32", np.int32)
 uint8 = dtype("uint8", np.uint8)
 bool = dtype("bool", np.bool_)
 
-_PYTHON: dict[Any, str] = {float: "default", int: "int64", type(True): "bool"}
+_PYTHON: dict[Any, str] = {float: "default", int: "int64", builtins.bool: "bool"}
 
 
 class _Default:
-    numpy = np.dtype(np.float32)
+    numpy: np.dtype[Any] = np.dtype(np.float32)
 
 
 default = _Default()
@@ -98,7 +100,7 @@ def to_numpy(d: Any) -> np.dtype[Any]:
 # -------------------------------------------------------------------------------------- promotion
 
 _CATEGORY = {"b": 0, "u": 1, "i": 1, "f": 2}
-_WEAK = {type(True): np.dtype(np.bool_), int: np.dtype(np.int64)}
+_WEAK = {builtins.bool: np.dtype(np.bool_), int: np.dtype(np.int64)}
 
 
 def promote(x: Any, y: Any) -> tuple[Any, Any]:
@@ -140,7 +142,7 @@ def result_type(*operands: Any) -> np.dtype[Any]:
         elif isinstance(x, float):
             numbers.append(default.numpy)
         elif isinstance(x, int):
-            numbers.append(_WEAK[type(True) if isinstance(x, type(True)) else int])
+            numbers.append(_WEAK[builtins.bool if isinstance(x, builtins.bool) else int])
         else:
             raise TypeError(f"operands must be tensors or numbers, got {type(x).__name__}")
     result = None

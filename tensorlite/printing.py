@@ -133,13 +133,13 @@ def _edges(x: Array) -> Array:
 
 def _rows(x: Array, indent: int, summarize: bool, form: _Format) -> str:
     if x.ndim == 0:
-        return form(x.item())
+        return str(form(x.item()))
     k = options.edgeitems
     cut = summarize and len(x) > 2 * k
     shown = [x[:k], x[len(x) - k :]] if cut else [x]
     if x.ndim == 1:
         parts = [[form(value) for value in part.tolist()] for part in shown]
-        words = [*parts[0], " ...", *parts[1]] if cut else parts[0]
+        words: list[str] = [*parts[0], " ...", *parts[1]] if cut else parts[0]
         per_line = max(1, (options.linewidth - indent) // (form.width + 2))
         lines = [", ".join(words[i : i + per_line]) for i in range(0, len(words), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"

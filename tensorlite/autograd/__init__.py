@@ -1,7 +1,7 @@
 """The tape: ops record themselves as they run, and `backward` walks the record in reverse.
 
-It knows no operator, no kernel and no tensor class. Reading order: graph (what is recorded), op (how),
-backward (the walk), function (a user's own op), anomaly.
+It knows no operator, no kernel and no tensor class. Reading order: graph (what is recorded), op
+(how), backward (the walk), function (a user's own op), anomaly.
 
 Three things are done here, once, so that no op ever does them: a gradient is summed back over
 broadcast axes, gradients are accumulated (a + b: neither is ours to overwrite), and what a vjp
@@ -35,8 +35,10 @@ __all__ = [
     "OPS",
     "Array",
     "Function",
+    "Hook",
     "Node",
     "OpError",
+    "RemovableHandle",
     "Variable",
     "backward",
     "composed",

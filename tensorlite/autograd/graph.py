@@ -16,7 +16,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+# In an op's signature: a NumPy array when the op runs, a tensor when it is called. No static type
+# says that; what callers see is in the generated stubs.
+Array: TypeAlias = Any
 Hook: TypeAlias = Callable[[Any], Any]
 
 numbers = itertools.count(1)
@@ -27,7 +29,7 @@ class Variable:
 
     __slots__ = ("array", "base", "grad", "hooks", "node", "seen", "tracked", "version")
 
-    array: Array
+    array: np.ndarray[Any, np.dtype[Any]]
     tracked: bool  # a gradient flows through it
     node: Node | None  # what made it; None for a leaf
     version: list[Any]  # [in-place changes of this memory, name of the last]; views share it
@@ -184,7 +186,7 @@ class RemovableHandle:
         self.remove()
 
 
-# ---------------------------------------------------------------------------------- recording or not
+# --------------------------------------------------------------------------------- recording or not
 
 
 class _State(threading.local):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
 
 from tensorlite.autograd import anomaly
 from tensorlite.autograd.graph import (
-    Array,
     Node,
     Piece,
     Variable,
@@ -20,6 +19,9 @@ from tensorlite.autograd.graph import (
     unwrap,
     wrap,
 )
+from tensorlite.autograd.watch import post
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 METHODS: dict[str, Callable[..., Any]] = {}  # name on Tensor -> function
 FUNCTIONAL: dict[str, Callable[..., Any]] = {}  # name in nn.functional -> function
@@ -39,6 +41,21 @@ class OpFunction(Protocol):
 
     def rules(self, *rules: Callable[..., Any] | None) -> None:
         """Declare one vjp per positional argument, None where there is no gradient."""
+
+
+@overload
+def op(function: Callable[..., Any], /) -> OpFunction: ...
+
+
+@overload
+def op(
+    function: None = None,
+    *,
+    sizes: bool = ...,
+    view: bool = ...,
+    grad_name: str | None = ...,
+    **places: bool | str,
+) -> Callable[[Callable[..., Any]], OpFunction]: ...
 
 
 def op(
@@ -116,7 +133,10 @@ def op(
             options["needs"] = tuple([mask >> i & 1 == 1 for i in range(len(arrays))])
 
         try:
-            value = function(*arrays, **options)
+            if post.watcher is None:
+                value = function(*arrays, **options)
+            else:
+                value = post.watcher.forward(record.name, function, arrays, options)
         except (ValueError, IndexError) as error:
             raise record.named(error) from error
         residuals = nothing
@@ -193,7 +213,7 @@ def exposed(
     return function
 
 
-def composed(**places: bool | str) -> Callable[[Callable[..., Any]], Any]:
+def composed(**places: bool | str) -> Callable[[F], F]:
     """Expose a plain function that is written with ops, as `op` exposes an op."""
     return functools.partial(exposed, **places)
 
@@ -331,7 +351,7 @@ class Op:
         if self.rules:
             wanted = [used for i, (_, used) in enumerate(self.rules) if mask >> i & 1]
             names = tuple(dict.fromkeys(name for used in wanted for name in used))
-        places = {**self.positions, "out": _OUT, self.variadic: _ALL}
+        places = {**self.positions, "out": _OUT, self.variadic or "": _ALL}
         plan = tuple((name, places.get(name, _NAMED)) for name in names)
         self._plans[mask] = plan
         return plan
@@ -368,7 +388,7 @@ class Op:
 _OUT, _ALL, _NAMED = -1, -2, -3  # places in a plan that are no position
 
 
-def piece_of(node: Node, index: int, array: Array) -> Piece:
+def piece_of(node: Node, index: int, array: Any) -> Piece:
     piece = object.__new__(Piece)
     piece.op = node.op
     piece.number = next(numbers)

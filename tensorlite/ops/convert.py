@@ -57,7 +57,7 @@ def copy(x: Array, src: Array) -> Array:
 
 copy.rules(lambda g: zero(g), lambda g: g)
 
-# ------------------------------------------------------------------------------------------ in place
+# ----------------------------------------------------------------------------------------- in place
 
 
 def in_place(name: str, function: Callable[..., Any], x: Any, *args: Any, **keywords: Any) -> Any:

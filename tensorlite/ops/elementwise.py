@@ -12,6 +12,23 @@ from tensorlite.autograd import Array, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
 from tensorlite.ops.quiet import quiet
 
+# ------------------------------------------------------------------------------------------- zeros
+
+
+@op
+def zero(x: Array) -> Array:
+    """Zeros shaped as x: the gradient of what moves in steps."""
+    return np.zeros_like(x)
+
+
+@op
+def zero_where(condition: Array, x: Array) -> Array:
+    """0 where condition holds, whatever x is there (0 * nan would be nan); else x."""
+    return np.where(condition, 0.0, x)
+
+
+zero_where.rules(None, lambda g, condition: zero_where(condition, g))
+
 # ------------------------------------------------------------------------------------- arithmetic
 
 
@@ -124,21 +141,21 @@ neg.rules(lambda g: -g)
 
 
 @op(method=True, inplace=True)
-def abs(x: Array) -> Array:
-    """|x|"""
-    return np.absolute(x)
-
-
-abs.rules(lambda g, x: g * sign(x))
-
-
-@op(method=True, inplace=True)
 def sign(x: Array) -> Array:
     """-1, 0 or 1"""
     return quiet.run(np.sign, x)
 
 
 sign.rules(lambda g: zero(g))
+
+
+@op(method=True, inplace=True)
+def abs(x: Array) -> Array:
+    """|x|"""
+    return np.absolute(x)
+
+
+abs.rules(lambda g, x: g * sign(x))
 
 
 # --------------------------------------------------------------------------------- powers and roots
@@ -207,6 +224,9 @@ reciprocal.rules(lambda g, out: -g * out * out)
 
 # --------------------------------------------------------------------- exponentials and logarithms
 
+LN2 = float(np.log(2))
+LN10 = float(np.log(10))
+
 
 @op(method=True, inplace=True)
 def exp(x: Array) -> Array:
@@ -270,9 +290,6 @@ def log1p(x: Array) -> Array:
 
 log1p.rules(lambda g, x: g / (x + 1))
 
-LN2 = float(np.log(2))
-LN10 = float(np.log(10))
-
 # ------------------------------------------------------------------------------------ trigonometry
 
 
@@ -282,15 +299,13 @@ def sin(x: Array) -> Array:
     return quiet.run(np.sin, as_float(x))
 
 
-sin.rules(lambda g, x: g * cos(x))
-
-
 @op(method=True, inplace=True)
 def cos(x: Array) -> Array:
     """The cosine of x radians."""
     return quiet.run(np.cos, as_float(x))
 
 
+sin.rules(lambda g, x: g * cos(x))
 cos.rules(lambda g, x: -g * sin(x))
 
 
@@ -346,15 +361,13 @@ def sinh(x: Array) -> Array:
     return quiet.run(np.sinh, as_float(x))
 
 
-sinh.rules(lambda g, x: g * cosh(x))
-
-
 @op(method=True, inplace=True)
 def cosh(x: Array) -> Array:
     """(exp(x) + exp(-x)) / 2"""
     return quiet.run(np.cosh, as_float(x))
 
 
+sinh.rules(lambda g, x: g * cosh(x))
 cosh.rules(lambda g, x: g * sinh(x))
 
 # ---------------------------------------------------------------------------------------- rounding
@@ -394,20 +407,3 @@ def round(x: Array, *, decimals: int = 0) -> Array:
 
 
 round.rules(lambda g: zero(g))
-
-# ------------------------------------------------------------------------------------------- zeros
-
-
-@op
-def zero(x: Array) -> Array:
-    """Zeros shaped as x: the gradient of what moves in steps."""
-    return np.zeros_like(x)
-
-
-@op
-def zero_where(condition: Array, x: Array) -> Array:
-    """0 where condition holds, whatever x is there (0 * nan would be nan); else x."""
-    return np.where(condition, 0.0, x)
-
-
-zero_where.rules(None, lambda g, condition: zero_where(condition, g))

@@ -102,16 +102,10 @@ def select(x: Array, *, index: Index) -> Array:
     return x[index], {"before": x.shape}
 
 
-select.rules(lambda g, index, before: placed(g, before, index))
-
-
 @op(view=True, grad_name="Slice")
 def slice_at(x: Array, *, index: Index) -> Array:
     """x[index] of slices and None."""
     return x[index], {"before": x.shape}
-
-
-slice_at.rules(lambda g, index, before: placed(g, before, index))
 
 
 @op
@@ -122,6 +116,8 @@ def placed(x: Array, *, shape: Sizes, index: Index) -> Array:
     return y
 
 
+select.rules(lambda g, index, before: placed(g, before, index))
+slice_at.rules(lambda g, index, before: placed(g, before, index))
 placed.rules(lambda g, index: slice_at(g, index))
 
 
@@ -129,9 +125,6 @@ placed.rules(lambda g, index: slice_at(g, index))
 def take_at(x: Array, *, index: Index) -> Array:
     """x[index], where some of the index are integer or boolean arrays."""
     return x[index], {"before": x.shape}
-
-
-take_at.rules(lambda g, index, before: added_at(g, before, index))
 
 
 @op
@@ -142,6 +135,7 @@ def added_at(x: Array, *, shape: Sizes, index: Index) -> Array:
     return y
 
 
+take_at.rules(lambda g, index, before: added_at(g, before, index))
 added_at.rules(lambda g, index: take_at(g, index))
 
 
@@ -175,7 +169,7 @@ def _read_parsed(x: Any, index: tuple[Index, Index], ndim: int) -> Any:
 
 
 @composed(method=True)
-def masked_select(x: Any, mask: Any) -> Any:
+def masked_select(x: Array, mask: Array) -> Array:
     """The elements of x where mask holds, in one row."""
     shape = np.broadcast_shapes(x.shape, mask.shape)
     return take_at(expand(x, shape), (np.broadcast_to(unwrap(mask), shape),))
@@ -229,6 +223,18 @@ index_add.rules(
 
 
 @op(method=True, inplace=True)
+def index_fill(x: Array, dim: int, index: Array, value: float) -> Array:
+    """x, with value in its slices index[i] along an axis."""
+    d = axis_of(dim, x.ndim)
+    y = x.copy()
+    y[_along(_flat_index(index, x.shape[d]), d)] = value
+    return y
+
+
+index_fill.rules(lambda g, dim, index: index_fill(g, dim, index, 0.0), None, None, None)
+
+
+@op(method=True, inplace=True)
 def index_copy(x: Array, dim: int, index: Array, source: Array) -> Array:
     """x, with source[i] in place of its slice index[i] along an axis."""
     d = axis_of(dim, x.ndim)
@@ -243,18 +249,6 @@ index_copy.rules(
     None,
     lambda g, dim, index: index_select(g, dim, index),
 )
-
-
-@op(method=True, inplace=True)
-def index_fill(x: Array, dim: int, index: Array, value: float) -> Array:
-    """x, with value in its slices index[i] along an axis."""
-    d = axis_of(dim, x.ndim)
-    y = x.copy()
-    y[_along(_flat_index(index, x.shape[d]), d)] = value
-    return y
-
-
-index_fill.rules(lambda g, dim, index: index_fill(g, dim, index, 0.0), None, None, None)
 
 # ------------------------------------------------------------------------ an index for each element
 
@@ -290,18 +284,21 @@ gather.rules(lambda g, before, mesh: added_at(g, before, mesh))
 
 
 @composed(method=True)
-def take_along_dim(x: Any, indices: Any, dim: int | None = None) -> Any:
+def take_along_dim(x: Array, indices: Array, dim: int | None = None) -> Array:
     """gather, with x and indices broadcast against each other; dim None: x flattened."""
     if dim is None:
         return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
     d = axis_of(dim, x.ndim)
-    whole = np.broadcast_shapes(*(t.shape[:d] + (1,) + t.shape[d + 1 :] for t in (x, indices)))
-    x, indices = (expand(t, whole[:d] + (t.shape[d],) + whole[d + 1 :]) for t in (x, indices))
+    first, last = (
+        np.broadcast_shapes(x.shape[part], indices.shape[part])
+        for part in (slice(d), slice(d + 1, None))
+    )
+    x, indices = (expand(t, (*first, t.shape[d], *last)) for t in (x, indices))
     return gather(x, d, indices)
 
 
 @composed(method=True)
-def take(x: Any, index: Any) -> Any:
+def take(x: Array, index: Array) -> Array:
     """The elements at these positions of x flattened, in the shape of index."""
     return take_at(reshape(x, (-1,)), (unwrap(index),))
 
@@ -334,7 +331,7 @@ scatter_add_at.rules(lambda g: g, lambda g, mesh: take_at(g, mesh))
 
 @composed(method=True, inplace=True)
 def scatter(
-    x: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: str | None = None
+    x: Array, dim: int, index: Array, src: Array = None, *, value: Any = None, reduce: str | None = None
 ) -> Any:
     """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
     if reduce not in (None, "add"):
@@ -344,7 +341,7 @@ def scatter(
 
 
 @composed(method=True, inplace=True)
-def scatter_add(x: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter_add(x: Array, dim: int, index: Array, src: Array) -> Array:
     """x, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order of i, j, k."""
     return scatter_add_at(x, _part_for(index, src), dim, index)
 
@@ -364,7 +361,7 @@ def _part_for(index: Any, src: Any) -> Any:
 
 
 @composed(method=True)
-def nonzero(x: Any, *, as_tuple: bool = False) -> Any:
+def nonzero(x: Array, *, as_tuple: bool = False) -> Any:
     """The positions where x is not zero: a row each, or one tensor an axis."""
     positions = np.nonzero(unwrap(x))
     if as_tuple:
@@ -377,7 +374,7 @@ def _like(x: Any) -> Any:
 
 
 @composed()
-def where(condition: Any, x: Any = None, other: Any = None) -> Any:
+def where(condition: Array, x: Array | None = None, other: Array | None = None) -> Any:
     """x where condition holds, else other; of a condition alone, the positions where it holds."""
     if x is None and other is None:
         return nonzero(condition, as_tuple=True)
@@ -385,6 +382,6 @@ def where(condition: Any, x: Any = None, other: Any = None) -> Any:
 
 
 @composed()
-def argwhere(x: Any) -> Any:
+def argwhere(x: Array) -> Array:
     """The positions where x is not zero, a row each."""
     return nonzero(x)

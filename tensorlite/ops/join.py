@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def cat(*tensors: Array, dim: int = 0) -> Array:
 
 @cat.vjp
 def _(g, d, lengths):
-    pieces, start = [], 0
+    pieces: list[Any] = []
+    start = 0
     for length in lengths:
         if length is None and g.ndim > 1:
             pieces.append(None)
@@ -116,13 +118,13 @@ def split(x: Array, *, split_size_or_sections: int | Sizes, dim: int = 0) -> tup
         if sum(sizes) != length:
             raise RuntimeError(f"split: sizes must sum to {length}, got {sizes}")
     else:
-        size = int(split_size_or_sections)
+        size = int(split_size_or_sections)  # type: ignore[arg-type]
         if size <= 0 and length:
             raise RuntimeError(f"split: the size of a piece must be positive, got {size}")
         sizes = [min(size, length - start) for start in range(0, length, size)] if length else [0]
     ends = np.cumsum([0, *sizes])
     before = (slice(None),) * d
-    return tuple(x[(*before, slice(a, b))] for a, b in zip(ends[:-1], ends[1:], strict=True))
+    return tuple(x[(*before, slice(a, b))] for a, b in pairwise(ends))
 
 
 @split.vjp
@@ -148,7 +150,7 @@ def tensor_split(x: Array, indices_or_sections: int | Sizes, dim: int = 0) -> tu
         sizes = [small + 1] * larger + [small] * (indices_or_sections - larger)
     else:
         edges = [0, *(min(max(i, 0), length) for i in indices_or_sections), length]
-        sizes = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
+        sizes = [b - a for a, b in pairwise(edges)]
     return split(x, sizes, dim)
 
 
@@ -235,11 +237,6 @@ def diagonal(x: Array, *, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Arra
     return _diagonal(x, offset, dim1, dim2), {"before": x.shape}
 
 
-diagonal.rules(
-    lambda g, before, offset, dim1, dim2: on_diagonal(g, before, offset, dim1, dim2),
-)
-
-
 @op
 def on_diagonal(x: Array, *, shape: Sizes, offset: int, dim1: int, dim2: int) -> Array:
     """Zeros of a shape, with x on the diagonal: the reverse of diagonal."""
@@ -248,6 +245,9 @@ def on_diagonal(x: Array, *, shape: Sizes, offset: int, dim1: int, dim2: int) ->
     return y
 
 
+diagonal.rules(
+    lambda g, before, offset, dim1, dim2: on_diagonal(g, before, offset, dim1, dim2),
+)
 on_diagonal.rules(lambda g, offset, dim1, dim2: diagonal(g, offset, dim1, dim2))
 
 
@@ -258,7 +258,7 @@ def _diagonal(x: Array, offset: int, dim1: int, dim2: int) -> Array:
 
 
 @composed(method=True)
-def diag(x: Any, diagonal: int = 0) -> Any:
+def diag(x: Array, diagonal: int = 0) -> Array:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
     if x.ndim == 2:
         return _diagonal_op(x, diagonal)

@@ -26,7 +26,7 @@ def argsort(x: Array, *, dim: int = -1, descending: bool = False, stable: bool =
 
 
 @composed(method=True)
-def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
+def sort(x: Array, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
     """(values, indices) in ascending or descending order along an axis."""
     indices = argsort(x, dim, descending, stable)
     return ValuesAndIndices(gather(x, dim, indices), indices)
@@ -43,7 +43,7 @@ def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
 
 @composed(method=True)
 def topk(
-    x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+    x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesAndIndices:
     """The k largest (or smallest) elements along an axis, in order, and where they stand."""
     indices = _top(x, k, dim, largest)
@@ -52,14 +52,14 @@ def topk(
 
 @composed(method=True)
 def unique(
-    x: Any,
+    x: Array,
     sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices along dim), ascending; and which is where; and how many."""
-    found = np.unique(
+    found: Any = np.unique(  # type: ignore[call-overload]
         unwrap(x), return_inverse=return_inverse, return_counts=return_counts, axis=dim
     )
     like = wrap if isinstance(x, Variable) else np.asarray
@@ -75,5 +75,5 @@ def bincount(x: Array, *, weights: Array | None = None, minlength: int = 0) -> A
 @op
 def searchsorted(sorted_sequence: Array, values: Array, *, right: bool = False) -> Array:
     """Where values would be inserted into an ascending vector to keep its order."""
-    side = "right" if right else "left"
-    return np.asarray(np.searchsorted(sorted_sequence, values, side), np.int64)
+    at = np.searchsorted(sorted_sequence, values, "right" if right else "left")
+    return np.asarray(at, np.int64)

@@ -22,6 +22,8 @@ from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import axis_of, flip, reshape, squeeze, stretched
 
 Dim = int | Sequence[int] | None
+_add_up: Any = np.add.reduce  # (x, axes, dtype, out, keepdims)
+_multiply_up: Any = np.multiply.reduce
 
 
 def axes_of(dim: Dim, ndim: int) -> tuple[int, ...]:
@@ -42,10 +44,7 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    return np.add.reduce(x, axes, numpy, None, keepdim), {"before": x.shape, "axes": axes}
-
-
-sum.rules(lambda g, before, axes: spread(g, before, axes))
+    return _add_up(x, axes, numpy, None, keepdim), {"before": x.shape, "axes": axes}
 
 
 @op(view=True)
@@ -55,6 +54,7 @@ def spread(x: Array, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     return stretched(np.asarray(x).reshape(kept), shape), {"before": np.shape(x)}
 
 
+sum.rules(lambda g, before, axes: spread(g, before, axes))
 spread.rules(lambda g, axes, before: reshape(sum(g, axes), before))
 
 
@@ -69,7 +69,7 @@ def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None)
         )
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
-    total = np.add.reduce(x, axes, None, None, keepdim)
+    total = _add_up(x, axes, None, None, keepdim)
     return quiet.run(np.divide, total, x.dtype.type(n)), {"before": x.shape, "axes": axes, "n": n}
 
 
@@ -99,9 +99,9 @@ def var(
         correction = 0 if unbiased is False else 1
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
-    middle = quiet.run(np.divide, np.add.reduce(x, axes, None, None, True), x.dtype.type(n))
+    middle = quiet.run(np.divide, _add_up(x, axes, None, None, True), x.dtype.type(n))
     away = x - middle
-    squares = np.add.reduce(away * away, axes, None, None, keepdim)
+    squares = _add_up(away * away, axes, None, None, keepdim)
     m = builtins.max(n - correction, 0)
     return quiet.run(np.divide, squares, x.dtype.type(m)), {"axes": axes, "m": m}
 
@@ -123,25 +123,25 @@ _root.rules(lambda g, out: zero_where(out == 0, g / (2 * out)))
 
 @composed(method=True)
 def std(
-    x: Any,
+    x: Array,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
     correction: float | None = None,
-) -> Any:
+) -> Array:
     """The square root of var."""
     return _root(var(x, dim, unbiased, keepdim, correction))
 
 
 @composed()
-def var_mean(x: Any, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> Any:
+def var_mean(x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Array, Array]:
     """(var, mean) over dim."""
     return var(x, dim, None, keepdim, correction), mean(x, dim, keepdim)
 
 
 @composed()
-def std_mean(x: Any, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> Any:
+def std_mean(x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Array, Array]:
     """(std, mean) over dim."""
     return std(x, dim, None, keepdim, correction=correction), mean(x, dim, keepdim)
 
@@ -155,7 +155,7 @@ def prod(x: Array, *, dim: int | None = None, keepdim: bool = False, dtype: Any 
     if dtype is not None:
         x = x.astype(dtypes.to_numpy(dtype))
     axes = axes_of(dim, x.ndim)
-    return quiet.run(np.multiply.reduce, x, axes, _summed_type(x), None, keepdim), {"axes": axes}
+    return quiet.run(_multiply_up, x, axes, _summed_type(x), None, keepdim), {"axes": axes}
 
 
 @prod.vjp
@@ -224,7 +224,7 @@ def logsumexp(x: Array, *, dim: int | Sequence[int], keepdim: bool = False) -> A
     x = as_float(x)
     top = np.max(x, axes, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, x.dtype.type(0))
-    total = np.add.reduce(quiet.run(np.exp, x - shift), axes, None, None, True)
+    total = _add_up(quiet.run(np.exp, x - shift), axes, None, None, True)
     out = quiet.run(np.log, total) + shift
     return out if keepdim else np.squeeze(out, axes), {"axes": axes}
 
@@ -305,7 +305,7 @@ def along(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
 
 
 @composed(method=True)
-def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def max(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
     """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
     if dim is None and other is None:
         return amax(x)
@@ -315,7 +315,7 @@ def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) ->
 
 
 @composed(method=True)
-def min(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
+def min(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
     """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
     if dim is None and other is None:
         return amin(x)
@@ -325,7 +325,7 @@ def min(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) ->
 
 
 @composed(method=True)
-def aminmax(x: Any, *, dim: int | None = None, keepdim: bool = False) -> Any:
+def aminmax(x: Array, *, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
     """(smallest, largest)"""
     return amin(x, dim, keepdim), amax(x, dim, keepdim)
 
@@ -355,7 +355,7 @@ def count_nonzero(x: Array, *, dim: Dim = None) -> Array:
 def _norm(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
     """sqrt(sum(x^2)) over dim, with the gradient 0 at 0."""
     axes = axes_of(dim, x.ndim)
-    return np.sqrt(np.add.reduce(x * x, axes, None, None, keepdim)), {"axes": axes}
+    return np.sqrt(_add_up(x * x, axes, None, None, keepdim)), {"axes": axes}
 
 
 @_norm.vjp
@@ -366,8 +366,8 @@ def _(g, x, out, axes):
 
 @composed(method=True)
 def norm(
-    x: Any, p: float | str = 2, dim: Dim = None, keepdim: bool = False, dtype: Any = None
-) -> Any:
+    x: Array, p: float | str = 2, dim: Dim = None, keepdim: bool = False, dtype: Any = None
+) -> Array:
     """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
     x = x if dtype is None else x.to(dtype)
     if p in (2, "fro"):
@@ -384,6 +384,6 @@ def norm(
 
 
 @composed()
-def dist(x: Any, other: Any, p: float = 2) -> Any:
+def dist(x: Array, other: Array, p: float = 2) -> Array:
     """The p-norm of x - other."""
     return norm(x - other, p)

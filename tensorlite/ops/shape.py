@@ -31,7 +31,7 @@ def sizes_of(size: Any) -> tuple[int, ...]:
     return tuple(map(int, size)) if isinstance(size, (tuple, list)) else (int(size),)
 
 
-# ------------------------------------------------------------------------------------ the same order
+# ----------------------------------------------------------------------------------- the same order
 
 
 @op(method=True, sizes=True, view=True)
@@ -189,7 +189,7 @@ def _(g, shifts, dims):
 
 @op(method=True, sizes=True, view=True)
 def expand(x: Array, *, size: Sizes) -> Array:
-    """x stretched over axes of length 1 and new axes in front, without a copy; -1 leaves an axis."""
+    """x stretched over axes of length 1 and new ones in front, without a copy; -1 keeps an axis."""
     wanted = sizes_of(size)
     new = len(wanted) - x.ndim
     if new < 0:
