@@ -1,0 +1,313 @@
+"""Softmax, norms, activations, dropout, embedding: each a kernel forward and a kernel backward.
+
+A vjp that runs on tensors (create_graph) is composed of ops instead of its kernel, so that it can
+be differentiated again; `on_tape` tells the two apart.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tensorlite.autograd import Array, OpError, Variable, op, unwrap
+from tensorlite.dtypes import as_float, to_numpy
+from tensorlite.kernels import activation, norm, softmax as rows
+from tensorlite.kernels.embedding import embedding_backward
+from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
+from tensorlite.ops.index import index_add
+from tensorlite.ops.reduce import mean, sum
+from tensorlite.ops.shape import axis_of, reshape
+
+
+def on_tape(*values: Any) -> bool:
+    """Is a vjp given tensors, to be differentiated once more?"""
+    return any(isinstance(value, Variable) for value in values)
+
+
+# ---------------------------------------------------------------------------------------- softmax
+
+
+def _over_rows(kernel: Any, dim: int, *arrays: Array) -> Array:
+    """Run a kernel of rows over one axis of arrays of one shape."""
+    shape = arrays[0].shape
+    if not shape:
+        return _over_rows(kernel, -1, *(x.reshape(1) for x in arrays)).reshape(())
+    axis = axis_of(dim, len(shape))
+    last = axis == len(shape) - 1
+    moved = arrays if last else [np.moveaxis(x, axis, -1) for x in arrays]
+    y = kernel(*(x.reshape(-1, shape[axis]) for x in moved)).reshape(moved[0].shape)
+    return y if last else np.moveaxis(y, -1, axis)
+
+
+def _floating(name: str, x: Array, dtype: Any) -> Array:
+    x = x if dtype is None else x.astype(to_numpy(dtype), copy=False)
+    if x.dtype.kind != "f":
+        raise OpError(f"{name}: needs a floating-point tensor, got {x.dtype}; pass dtype=")
+    return x
+
+
+@op(method=True, functional=True)
+def softmax(x: Array, *, dim: int, dtype: Any = None) -> Array:
+    """exp(x) / sum(exp(x)) over dim. A row of -inf only gives NaN."""
+    return _over_rows(rows.softmax, dim, _floating("softmax", x, dtype))
+
+
+@softmax.vjp
+def _(g: Any, out: Any, dim: int) -> Any:
+    """gx = y (g - sum(g y))"""
+    if on_tape(g):
+        return mul(out, minus(g, sum(mul(g, out), dim, True)))
+    return _over_rows(rows.softmax_backward, dim, g, out)
+
+
+@op(method=True, functional=True)
+def log_softmax(x: Array, *, dim: int, dtype: Any = None) -> Array:
+    """x - log(sum(exp(x))) over dim, without overflow."""
+    return _over_rows(rows.log_softmax, dim, _floating("log_softmax", x, dtype))
+
+
+@log_softmax.vjp
+def _(g: Any, out: Any, dim: int) -> Any:
+    """gx = g - exp(y) sum(g)"""
+    if on_tape(g):
+        return minus(g, mul(exp(out), sum(g, dim, True)))
+    return _over_rows(rows.log_softmax_backward, dim, g, out)
+
+
+# ------------------------------------------------------------------------------------------ norms
+
+
+@op
+def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float = 1e-5) -> Any:
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis. Ba et al. 2016."""
+    y, center, rstd = norm.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, eps)
+    return y.reshape(x.shape), {"center": center, "rstd": rstd}
+
+
+@layer_norm.vjp
+def _(
+    g: Any, x: Any, weight: Any, center: Array, rstd: Array, eps: float, needs: tuple[bool, ...]
+) -> Any:
+    if on_tape(g):
+        d = minus(x, mean(x, -1, True))
+        return _norm_gradients(g, d, weight, eps, True)
+    flat = -1, x.shape[-1]
+    gx, gw, gb = norm.layer_norm_backward(g.reshape(flat), x.reshape(flat), weight, center, rstd)
+    return gx.reshape(x.shape), gw if needs[1] else None, gb if needs[2] else None
+
+
+@op
+def rms_norm(x: Array, weight: Array | None, *, eps: float) -> Any:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis. Zhang and Sennrich 2019."""
+    y, rstd = norm.rms_norm(x.reshape(-1, x.shape[-1]), weight, eps)
+    return y.reshape(x.shape), {"rstd": rstd}
+
+
+@rms_norm.vjp
+def _(g: Any, x: Any, weight: Any, rstd: Array, eps: float, needs: tuple[bool, ...]) -> Any:
+    if on_tape(g):
+        return _norm_gradients(g, x, weight, eps, False)[:2]
+    flat = -1, x.shape[-1]
+    gx, gw = norm.rms_norm_backward(g.reshape(flat), x.reshape(flat), weight, rstd)
+    return gx.reshape(x.shape), gw if needs[1] else None
+
+
+def _norm_gradients(g: Any, d: Any, weight: Any, eps: float, centered: bool) -> tuple[Any, ...]:
+    """The gradients by ops, of x, weight and bias; d is x, or x - mean."""
+    rstd = rsqrt(plus(mean(square(d), -1, True), eps))
+    n = mul(d, rstd)
+    h = g if weight is None else mul(g, weight)
+    inner = minus(h, mul(n, mean(mul(h, n), -1, True)))
+    if centered:
+        inner = minus(inner, mean(h, -1, True))
+    flat = -1, d.shape[-1]
+    gw = None if weight is None else sum(reshape(mul(g, n), flat), 0)
+    return mul(inner, rstd), gw, sum(reshape(g, flat), 0)
+
+
+# ------------------------------------------------------------------------------------ activations
+
+
+@op(functional=True)
+def gelu(x: Array, *, approximate: str = "none") -> Array:
+    """x Phi(x), Phi the normal distribution function; "tanh": x sigmoid(2 u), u = sqrt(2 / pi)
+    (x + 0.044715 x^3). Hendrycks and Gimpel 2016."""
+    if approximate not in ("none", "tanh"):
+        raise OpError(f"gelu: approximate must be 'none' or 'tanh', got '{approximate}'")
+    return activation.gelu(x) if approximate == "none" else activation.gelu_tanh(x)
+
+
+@gelu.vjp
+def _(g: Any, x: Any, approximate: str) -> Any:
+    return gelu_backward(g, x, approximate=approximate)
+
+
+@op
+def gelu_backward(g: Array, x: Array, *, approximate: str) -> Array:
+    """g times the derivative of gelu."""
+    exact = approximate == "none"
+    return activation.gelu_backward(g, x) if exact else activation.gelu_tanh_backward(g, x)
+
+
+@gelu_backward.vjp
+def _(h: Any, g: Any, x: Any, approximate: str) -> Any:
+    if approximate == "none":
+        density = mul(exp(mul(square(x), -0.5)), 1 / math.sqrt(2 * math.pi))
+        second = mul(density, minus(2.0, square(x)))
+    else:
+        c, a = math.sqrt(2 / math.pi), 0.044715
+        s = sigmoid(mul(mul(x, plus(mul(square(x), a), 1.0)), 2 * c))
+        slope = mul(plus(mul(square(x), 3 * a), 1.0), 2 * c)  # of 2 u
+        rest = mul(s, minus(1.0, s))
+        # s x'' + 2 s' + x s'', s' = rest slope, s'' = rest slope^2 (1 - 2 s) + rest slope'
+        curve = plus(mul(square(slope), minus(1.0, mul(s, 2.0))), mul(x, 12 * a * c))
+        second = mul(rest, plus(mul(slope, 2.0), mul(x, curve)))
+    return gelu_backward(h, x, approximate=approximate), mul(mul(h, g), second)
+
+
+@op(functional=True)
+def silu(x: Array) -> Array:
+    """x sigmoid(x)"""
+    return activation.silu(x)
+
+
+silu.rules(lambda g, x: silu_backward(g, x))
+
+
+@op
+def silu_backward(g: Array, x: Array) -> Array:
+    """g times the derivative of silu."""
+    return activation.silu_backward(g, x)
+
+
+@silu_backward.vjp
+def _(h: Any, g: Any, x: Any) -> Any:
+    s = sigmoid(x)
+    second = mul(mul(s, minus(1.0, s)), plus(mul(x, minus(1.0, mul(s, 2.0))), 2.0))
+    return silu_backward(h, x), mul(mul(h, g), second)
+
+
+@op(method=True, functional=True, inplace=True)
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x))"""
+    return activation.sigmoid(as_float(x))
+
+
+@sigmoid.vjp
+def _(g: Any, out: Any) -> Any:
+    if on_tape(g, out):
+        return mul(g, mul(out, minus(1.0, out)))
+    return activation.sigmoid_backward(g, out)
+
+
+@op(method=True, functional=True, inplace=True)
+def tanh(x: Array) -> Array:
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x))"""
+    return activation.tanh(as_float(x))
+
+
+@tanh.vjp
+def _(g: Any, out: Any) -> Any:
+    if on_tape(g, out):
+        return mul(g, minus(1.0, square(out)))
+    return activation.tanh_backward(g, out)
+
+
+@op(method=True, functional=True, inplace=True)
+def relu(x: Array) -> Array:
+    """max(x, 0), and 0 for its derivative at 0."""
+    return activation.relu(x) if x.dtype.kind == "f" else np.maximum(x, x.dtype.type(0))
+
+
+relu.rules(lambda g, out: relu_backward(g, out))
+
+
+@op
+def relu_backward(g: Array, out: Array) -> Array:
+    """g where the output is positive, else 0."""
+    return activation.relu_backward(g, out)
+
+
+relu_backward.rules(lambda h, out: relu_backward(h, out), None)
+
+
+@op(functional=True)
+def relu_squared(x: Array) -> Array:
+    """max(x, 0)^2. So et al. 2021, Primer."""
+    return activation.relu_squared(x)
+
+
+@relu_squared.vjp
+def _(g: Any, x: Any) -> Any:
+    if on_tape(g, x):
+        return mul(g, mul(relu(x), 2.0))
+    return activation.relu_squared_backward(g, x)
+
+
+@op(functional=True)
+def swiglu(gate: Array, up: Array) -> Array:
+    """silu(gate) up. Shazeer 2020."""
+    if gate.shape != up.shape:
+        raise OpError(f"swiglu: gate and up must have one shape, got {gate.shape} and {up.shape}")
+    return activation.swiglu(gate, up)
+
+
+@swiglu.vjp
+def _(g: Any, gate: Any, up: Any) -> Any:
+    if on_tape(g, gate, up):
+        return silu_backward(mul(g, up), gate), mul(g, silu(gate))
+    return activation.swiglu_backward(g, gate, up)
+
+
+@op(method=True, inplace=True)
+def erf(x: Array) -> Array:
+    """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    return activation.erf(as_float(x))
+
+
+erf.rules(lambda g, x: mul(g, mul(exp(neg(square(x))), 2 / math.sqrt(math.pi))))
+
+
+# ---------------------------------------------------------------------------- dropout, embedding
+
+
+@op
+def dropout(x: Array, *, kept: Array, p: float) -> Array:
+    """x / (1 - p) where kept, else 0. Srivastava et al. 2014."""
+    if p == 1:
+        return np.zeros_like(x)
+    one = x.dtype.type(1)
+    return np.asarray(x * (kept * (one / x.dtype.type(1 - p))))
+
+
+dropout.rules(lambda g, kept, p: dropout(g, kept=kept, p=p))
+
+
+@op
+def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> Any:
+    """weight[ids]: weight (V, C), ids (...) -> (..., C)."""
+    if weight.ndim != 2:
+        raise OpError(f"embedding: the weight must be a matrix, got shape {weight.shape}")
+    if ids.dtype.kind not in "iu":
+        raise OpError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
+    wrong = (ids < 0) | (ids >= len(weight))
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise IndexError(
+            f"embedding: ids must lie in [0, {len(weight)}), got {ids[place]} at {place}"
+        )
+    return weight.take(ids, 0), {"num_rows": len(weight)}
+
+
+@embedding.vjp
+def _(g: Any, ids: Any, padding_idx: int | None, num_rows: int) -> Any:
+    flat = np.ascontiguousarray(unwrap(ids), np.int64).reshape(-1)
+    rows_of_g = reshape(g, (-1, g.shape[-1]))
+    if padding_idx is not None:
+        rows_of_g = mul(rows_of_g, (flat != padding_idx)[:, None].astype(unwrap(g).dtype))
+    if on_tape(g):
+        nothing = np.zeros((num_rows, g.shape[-1]), unwrap(g).dtype)
+        return index_add(nothing, 0, flat, rows_of_g)
+    return embedding_backward(rows_of_g, flat, num_rows)
