@@ -8,7 +8,7 @@ from math import inf as inf, nan as nan, pi as pi
 # First, so that the name tensorlite.tensor is the function below and not this module.
 from tensorlite.tensor import Size as Size, Tensor as Tensor  # isort: split
 
-from tensorlite import autograd as autograd
+from tensorlite import autograd as autograd, profiler as profiler
 from tensorlite.autograd import (
     enable_grad as enable_grad,
     inference_mode as inference_mode,
@@ -50,6 +50,10 @@ from tensorlite.dtypes import (
     uint8 as uint8,
 )
 from tensorlite.generator import Generator as Generator
+from tensorlite.kernels.jit import (
+    get_num_threads as get_num_threads,
+    set_num_threads as set_num_threads,
+)
 from tensorlite.ops.compare import (
     addcdiv as addcdiv,
     addcmul as addcmul,

@@ -223,6 +223,12 @@ def _product_forward(arrays: list[Any], results: list[Any], options: dict[str, A
     return 2.0 * float(results[0].size * arrays[0].shape[-1])
 
 
+def _fused_loss_forward(arrays: list[Any], results: list[Any], options: dict[str, Any]) -> float:
+    """The logits, and the gradients that are wanted: all three products cost the same."""
+    x, weight = arrays[:2]  # (R, C), (V, C)
+    return 2.0 * x.size * weight.shape[0] * (1 + sum(options["needs"]))
+
+
 def _linear_backward(g: Any, gradients: Any) -> float:
     """gx (..., K) and gw (N, K) cost as much as the forward product; the bias's sum is ignored."""
     large = [x for x in gradients[:2] if x is not None]
@@ -240,6 +246,7 @@ def _matmul_backward(g: Any, gradients: Any) -> float:
 FORWARD_FLOPS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], float]] = {
     "matmul": _product_forward,
     "linear": _product_forward,
+    "fused_cross_entropy": _fused_loss_forward,
 }
 BACKWARD_FLOPS: dict[str, Callable[[Any, Any], float]] = {
     "matmul": _matmul_backward,
