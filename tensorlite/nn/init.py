@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import no_grad
-from tensorlite.ops.neural import erf
 from tensorlite.tensor import Tensor
 
 
@@ -37,24 +36,33 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Any = None,
 ) -> Any:
-    """Normal, but within [a, b]: a uniform number through the inverse of the distribution."""
+    """Normal, but within [a, b]: draws outside are drawn anew, the whole tensor at a time.
+
+    Where less than .3 of the distribution lies within, uniform candidates are accepted in
+    proportion to their density instead (von Neumann 1951).
+    """
 
     def below(x: float) -> float:
         return (1 + math.erf((x - mean) / std / math.sqrt(2))) / 2
 
-    tensor.uniform_(2 * below(a) - 1, 2 * below(b) - 1, generator=generator)
-    values = _inverse_erf(tensor.detach().numpy().astype(np.float64)) * std * math.sqrt(2) + mean
-    return tensor.copy_(Tensor.new_tensor(tensor, np.clip(values, a, b)))
-
-
-def _inverse_erf(y: np.ndarray) -> np.ndarray:
-    """x with erf(x) = y, |y| < 1: Winitzki's approximation (2008), then Newton's steps."""
-    logarithm = np.log1p(-y * y)
-    t = 2 / (np.pi * 0.147) + logarithm / 2
-    x = np.copysign(np.sqrt(np.sqrt(t * t - logarithm / 0.147) - t), y)
-    for _ in range(3):
-        x = x - (erf(x) - y) * (math.sqrt(np.pi) / 2) * np.exp(x * x)
-    return np.asarray(x)
+    values = tensor.detach().numpy()
+    if below(b) - below(a) > 0.3:
+        low, high = values.dtype.type(a), values.dtype.type(b)
+        result = tensor.normal_(mean, std, generator=generator).detach().numpy().copy()
+        while (outside := (result < low) | (result > high)).any():
+            again = tensor.normal_(mean, std, generator=generator).detach().numpy()
+            result = np.where(outside, again, result)
+    else:
+        peak = -0.5 * ((max(a, min(mean, b)) - mean) / std) ** 2
+        result, pending = values.copy(), np.ones(values.shape, np.bool_)
+        while pending.any():
+            drawn = tensor.uniform_(a, b, generator=generator).detach().numpy().copy()
+            result = np.where(pending, drawn, result)
+            density = -0.5 * ((drawn - mean) / std) ** 2 - peak
+            level = tensor.uniform_(0, 1, generator=generator).detach().numpy()
+            with np.errstate(divide="ignore"):
+                pending &= np.log(level) > density
+    return tensor.copy_(Tensor.new_tensor(tensor, result))
 
 
 @no_grad()
