@@ -145,4 +145,4 @@ def _rows(x: Array, indent: int, summarize: bool, form: _Format) -> str:
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
     parts = [[_rows(row, indent + 1, summarize, form) for row in part] for part in shown]
     rows = [*parts[0], "...", *parts[1]] if cut else parts[0]
-    return "[" + ("," + "\n" * (x.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
+    return "[" + ("," + "\n" * int(x.ndim - 1) + " " * (indent + 1)).join(rows) + "]"

@@ -69,7 +69,7 @@ class Tensor(Variable, Methods):
         t.__class__ = cls
         return t
 
-    # ---------------------------------------------------------------------------------- what it is
+    # ----------------------------------------------------------------------------------- what it is
 
     @property
     def shape(self) -> Size:
@@ -146,7 +146,7 @@ class Tensor(Variable, Methods):
     is_sparse = False
     layout = "strided"
 
-    # ---------------------------------------------------------------------------------- the tape
+    # ------------------------------------------------------------------------------------- the tape
 
     @property
     def requires_grad(self) -> builtins.bool:
@@ -235,7 +235,7 @@ class Tensor(Variable, Methods):
         return self.node is not None and self.node.retained is not None
 
     def register_hook(self, hook: Hook) -> RemovableHandle:
-        """Call hook(gradient) in a backward; what it returns, if not None, replaces the gradient."""
+        """Call hook(gradient) in a backward; what it returns, unless None, replaces it."""
         if not self.requires_grad:
             raise RuntimeError(
                 "register_hook: cannot register a hook on a tensor that doesn't require gradient"
@@ -286,7 +286,7 @@ class Tensor(Variable, Methods):
         return array.copy() if copy else array
 
     def to(self, *args: Any, **keywords: Any) -> Tensor:
-        """In another dtype, or that of another tensor; the only device is cpu. Itself if it fits."""
+        """In another dtype, or that of another tensor; itself if it fits. The device is cpu."""
         copy = keywords.pop("copy", False)
         keywords.pop("non_blocking", None)
         check_device(keywords.pop("device", None))
@@ -339,7 +339,7 @@ class Tensor(Variable, Methods):
         """Itself: the only device is cpu."""
         return self
 
-    # ---------------------------------------------------------------------------------- in place
+    # ------------------------------------------------------------------------------------- in place
 
     def fill_(self, value: Any) -> Tensor:
         """Write value everywhere."""
@@ -355,7 +355,7 @@ class Tensor(Variable, Methods):
         convert.in_place("copy_", convert.copy, self, src)
         return self
 
-    # ---------------------------------------------------------------------------------- transposes
+    # ----------------------------------------------------------------------------------- transposes
 
     @property
     def T(self) -> Tensor:
@@ -369,7 +369,7 @@ class Tensor(Variable, Methods):
             raise RuntimeError(f"mT: needs at least 2 axes, got shape {tuple(self.shape)}")
         return self.transpose(-1, -2)
 
-    # ---------------------------------------------------------------------------------- new ones like it
+    # ----------------------------------------------------------------------------- new ones like it
 
     def new_tensor(self, data: Any, *, dtype: Any = None, **rest: Any) -> Tensor:
         """A tensor of data, by default in the dtype of this one."""
@@ -391,7 +391,7 @@ class Tensor(Variable, Methods):
         """One value everywhere, by default in the dtype of this one."""
         return full(size, fill_value, dtype=dtype or self.dtype, **rest)
 
-    # ---------------------------------------------------------------------------------- protocols
+    # ------------------------------------------------------------------------------------ protocols
 
     def __len__(self) -> builtins.int:
         if not self.array.ndim:

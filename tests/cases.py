@@ -6,16 +6,16 @@
     Row("sum", [Real("A B C")], lambda x, dim: x.sum(dim), {"dim": OneOf(0, -1, (0, 2))})
     Row("gather", [Real("A b")], np.take_along_axis, {"dim": 1, "index": Ids("A C", below="b")})
 
-A row has the op's name (as in autograd.OPS), its positional inputs, a reference that takes the same
-arrays and then the options in their order, and the options. An op may have several rows; test_ops.py
-fails where one has none.
+A row has the op's name (as in autograd.OPS), its positional inputs, a reference that takes the
+same arrays and then the options in their order, and the options. An op may have several rows;
+test_ops.py fails where one has none.
 
 Shapes are letters: the same letter is the same length everywhere in a row, a capital one may be 0,
-a small one is at least 1. Without a shape an input takes any, and all such inputs of a row broadcast
-against each other. Inputs and options may be
+a small one is at least 1. Without a shape an input takes any, and all such inputs of a row
+broadcast against each other. Inputs and options may be
 
     Real(shape, low, high, distinct, away)   floating point; the gradient is checked
-    Ids(shape, below)                        int64 in [0, below), where below is a letter or a number
+    Ids(shape, below)                        int64 in [0, below): a letter or a number
     Mask(shape)                              bool
     Shape("A b")                             a tuple of these lengths
     OneOf(...)                               one of these values
@@ -36,7 +36,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Real:
-    """Random numbers in [low, high]; distinct: no two closer than 0.1; away: not within 0.05 of it."""
+    """Random numbers in [low, high]; distinct: 1/8 apart; away: not within 0.05 of these."""
 
     shape: str | None = None
     low: float = -2.0

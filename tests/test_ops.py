@@ -1,4 +1,4 @@
-"""Every op, row by row: its value, its types, its layouts, its gradient and the gradient of that."""
+"""Every op, row by row: its value, types, layouts, its gradient and the gradient of that."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ROWS, Ids, Mask, OneOf, Real, Row, Shape
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 import tensorlite as tl
+from cases import ROWS, Ids, Mask, OneOf, Real, Row, Shape
 from tensorlite.autograd import OPS, grad, unwrap, wrap
 from tensorlite.testing import gradcheck
 

@@ -94,7 +94,7 @@ def op(
     """
     if function is None:
         return functools.partial(op, sizes=sizes, view=view, grad_name=grad_name, **places)
-    record = Op(function, grad_name)
+    record = Op(function, grad_name, sizes)
     arity = -1 if record.variadic else len(record.positions)
     asks_needs = record.asks_needs
     new, array_type = object.__new__, np.ndarray
@@ -225,8 +225,11 @@ class OpError(RuntimeError, ValueError):
 class Op:
     """What is known of an op: its function, its parameters, its vjp or rules."""
 
-    def __init__(self, function: Callable[..., Any], grad_name: str | None) -> None:
+    def __init__(
+        self, function: Callable[..., Any], grad_name: str | None, sizes: bool
+    ) -> None:
         self.function = function
+        self.sizes = sizes
         self.name = function.__name__
         camel = "".join(part.capitalize() for part in self.name.strip("_").split("_"))
         self.grad_name = grad_name or camel

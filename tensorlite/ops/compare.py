@@ -1,5 +1,7 @@
 """Comparisons, logic, and choices between values, elementwise."""
 
+from __future__ import annotations
+
 import builtins
 from typing import Any
 

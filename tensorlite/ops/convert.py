@@ -197,7 +197,7 @@ def assign(x: Any, at: Any, value: Any) -> None:
     if not _convertible(value):
         value = np.asarray(value)
     if is_grad_enabled() and _on_tape((x, x.base, value)):
-        in_place("setitem", lambda x: written(x, value, parsed), x)
+        in_place("setitem", lambda x, value: written(x, value, parsed), x, value)
         return
     try:
         write(x.array, parsed, unwrap(value))

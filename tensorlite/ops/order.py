@@ -26,7 +26,9 @@ def argsort(x: Array, *, dim: int = -1, descending: bool = False, stable: bool =
 
 
 @composed(method=True)
-def sort(x: Array, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
+def sort(
+    x: Array, dim: int = -1, descending: bool = False, stable: bool = False
+) -> ValuesAndIndices:
     """(values, indices) in ascending or descending order along an axis."""
     indices = argsort(x, dim, descending, stable)
     return ValuesAndIndices(gather(x, dim, indices), indices)

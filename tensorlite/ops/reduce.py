@@ -135,13 +135,17 @@ def std(
 
 
 @composed()
-def var_mean(x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Array, Array]:
+def var_mean(
+    x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
+) -> tuple[Array, Array]:
     """(var, mean) over dim."""
     return var(x, dim, None, keepdim, correction), mean(x, dim, keepdim)
 
 
 @composed()
-def std_mean(x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False) -> tuple[Array, Array]:
+def std_mean(
+    x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
+) -> tuple[Array, Array]:
     """(std, mean) over dim."""
     return std(x, dim, None, keepdim, correction=correction), mean(x, dim, keepdim)
 
