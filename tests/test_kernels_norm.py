@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tensorlite.kernels import jit, norm, simd
+from tensorlite.kernels.reduce import BLOCK_ROWS
 
 W = simd.REGISTER_BITS // 32
 WIDTHS = [1, 2, W - 1, W, W + 1, 4 * W - 1, 4 * W, 4 * W + 1, 130]
-ROWS = [1, 2, norm.BLOCK - 1, norm.BLOCK, norm.BLOCK + 1, 3 * norm.BLOCK + 5]
+ROWS = [1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 3 * BLOCK_ROWS + 5]
 DTYPES = [np.float32, np.float64]
 
 
@@ -69,7 +70,7 @@ def test_threads_and_other_rows_do_not_change_a_bit(centered, rows, n, data):
     x, g = random(rows, n, dtype=np.float32, seed=1), random(rows, n, dtype=np.float32, seed=2)
     w, b = random(n, dtype=np.float32, seed=3), random(n, dtype=np.float32, seed=4)
     results = []
-    for threads in (1, 2):
+    for threads in (1, jit.config.NUMBA_NUM_THREADS):
         jit.set_num_threads(threads)
         y, *saved = forward(x, w, b, 1e-5, centered)
         results.append([y, *saved, *backward(g, x, w, saved, centered)])
@@ -102,7 +103,36 @@ def test_a_nan_or_infinity_stays_in_its_row():
 
 @pytest.mark.parametrize("shape", [(0, 5), (5, 0)])
 def test_nothing_in_gives_nothing_out(shape):
-    x = np.ones(shape, np.float32)
-    y, mean, rstd = norm.layer_norm(x, None, None, 1e-5)
-    gx, gw, gb = norm.layer_norm_backward(x, x, None, mean, rstd)
-    assert y.shape == gx.shape == shape and not gw.any() and not gb.any()
+    x, w = np.ones(shape, np.float32), np.ones(shape[1], np.float32)
+    y, mean, rstd = norm.layer_norm(x, w, None, 1e-5)
+    gx, gw, gb = norm.layer_norm_backward(x, x, w, mean, rstd)
+    assert y.shape == gx.shape == shape and gw.shape == gb.shape == w.shape
+    assert not gw.any() and not gb.any()
+
+
+def test_gradients_of_what_is_not_there_are_none():
+    x = random(3, 20, dtype=np.float32, seed=1)
+    w = random(20, dtype=np.float32, seed=2)
+    _, *saved = norm.layer_norm(x, w, None, 1e-5)
+    gx, gw, gb = norm.layer_norm_backward(x, x, w, *saved)
+    for weight, bias in ((w, False), (None, True), (None, False)):
+        part = norm.layer_norm_backward(x, x, weight, *saved, bias=bias)
+        assert [y is None for y in part] == [False, weight is None, not bias]
+        if weight is not None:
+            assert np.array_equal(part[0], gx) and np.array_equal(part[1], gw)
+        if bias:
+            assert np.array_equal(part[2], gb)
+    assert norm.rms_norm_backward(x, x, None, saved[1])[1] is None
+
+
+def test_any_layout_will_do():
+    x, w = random(20, 3, dtype=np.float32, seed=1).T, random(40, dtype=np.float32, seed=2)[::2]
+    y, *saved = norm.layer_norm(x, w, w, 1e-5)
+    expected = norm.layer_norm(x.copy("C"), w.copy(), w.copy(), 1e-5)[0]
+    assert np.array_equal(y, expected)
+    for ours, theirs in zip(
+        norm.layer_norm_backward(y, x, w, *saved),
+        norm.layer_norm_backward(y, x.copy("C"), w.copy(), *saved),
+        strict=True,
+    ):
+        assert np.array_equal(ours, theirs)

@@ -252,7 +252,7 @@ def swiglu_vector(gate, up):
     return silu_vector(gate) * up
 
 
-# --------------------------------------------------------------------------------- walks over arrays
+# -------------------------------------------------------------------------------- walks over arrays
 
 
 def _map(function):
@@ -318,7 +318,7 @@ def _run(walk, *inputs):
     return y
 
 
-# ---------------------------------------------------------------------------------------- for Python
+# --------------------------------------------------------------------------------------- for Python
 
 _erf = _map(erf_vector)
 _gelu, _gelu_backward = _map(gelu_vector), _map2(_times(gelu_derivative))

@@ -1,213 +1,209 @@
-"""Layer norm and RMS norm over rows, forward and backward, each in one pass over memory.
+"""Layer norm and RMS norm of the rows of a matrix, and their gradients.
 
-    n = (x - mean(x)) rstd,   rstd = 1 / sqrt(mean((x - mean(x))^2) + eps),   y = n w + b
-    RMS norm: the same with 0 in place of mean(x) and of b
+RMS norm is layer norm whose mean is taken to be 0; one pair of kernels serves both.
+Forward, a row is one thread's. Backward goes over memory once: a task takes a block of BLOCK_ROWS
+rows, writes their gx, and sums their share of the gradients of weight and bias; the shares are then
+added in ascending order. So the bits depend neither on the threads nor, of y and gx, on the other
+rows.
 
-    backward, with h = g w:   gx = rstd (h - mean(h) - n mean(h n)),   gw = sum g n,   gb = sum g
-
-A row passes through L1 three times and through memory once. Sums over a row go into four vectors in
-turn, which are added as a tree. Sums over rows (gw, gb) are made for blocks of BLOCK rows, and then
-added in ascending order: neither depends on who computes them.
+What may be None (weight, bias, mean) is left out of the kernel when Numba compiles it.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.reduce import BLOCK_ROWS, sum_blocks, sum_of
 
 Array = np.ndarray
 
-BLOCK = 32  # rows whose part of gw and gb is one partial sum
-SMALL = 1 << 14  # elements below which a second thread does not pay for its launch
+TASK = 1 << 14  # elements that a task takes, unless a row is longer; 64 KB of float32
+SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
 
 
 @inline
-def _sum(x, at, n, mean, power):
-    """sum((x - mean)^power) over x[at : at + n], for power 1 or 2."""
+def _rows_per_task(rows, n):
+    return rows if rows * n <= SMALL else max(1, TASK // n)
+
+
+@inline
+def _sum_of_squares(x, start, stop, middle):
+    """sum((x[start:stop] - middle)^2)"""
     w = simd.lanes(x)
-    m, zero = simd.splat(mean), simd.zero(x)
-    s0, s1, s2, s3 = zero, zero, zero, zero
-    i = 0
-    while i + 4 * w <= n:
-        d0, d1 = simd.load(x, at + i) - m, simd.load(x, at + i + w) - m
-        d2, d3 = simd.load(x, at + i + 2 * w) - m, simd.load(x, at + i + 3 * w) - m
-        if power == 1:
-            s0, s1, s2, s3 = s0 + d0, s1 + d1, s2 + d2, s3 + d3
-        else:
-            s0, s1 = simd.fma(d0, d0, s0), simd.fma(d1, d1, s1)
-            s2, s3 = simd.fma(d2, d2, s2), simd.fma(d3, d3, s3)
-        i += 4 * w
-    while i < n:
-        d0 = simd.load_part(x, at + i, n - i, m) - m  # lanes beyond the end add zero
-        s0 = s0 + d0 if power == 1 else simd.fma(d0, d0, s0)
+    fill = simd.splat(middle)
+    s0, s1 = simd.zero(x), simd.zero(x)
+    i = start
+    while i + 2 * w <= stop:
+        d0, d1 = simd.load(x, i) - middle, simd.load(x, i + w) - middle
+        s0, s1 = simd.fma(d0, d0, s0), simd.fma(d1, d1, s1)
+        i += 2 * w
+    while i < stop:
+        d0 = simd.take(x, i, stop - i, fill) - middle
+        s0 = simd.fma(d0, d0, s0)
         i += w
-    return simd.total((s0 + s1) + (s2 + s3))
+    return simd.total(s0 + s1)
 
 
-def _forward(centered):
-    """The kernel of one norm: rows of x to y, mean and rstd."""
-
-    @inline
-    def rows(task, x, w, b, eps, y, mean, rstd, n, span):
-        lanes = simd.lanes(x)
-        one, zero = x.dtype.type(1), x.dtype.type(0)
-        for r in range(task * span, min(len(rstd), (task + 1) * span)):
-            at = r * n
-            m = _sum(x, at, n, zero, 1) / x.dtype.type(n) if centered else zero
-            s = one / np.sqrt(_sum(x, at, n, m, 2) / x.dtype.type(n) + eps[0])
-            mean[r], rstd[r] = m, s
-            center, scale = simd.splat(m), simd.splat(s)
-            i = 0
-            while i + lanes <= n:
-                v = (simd.load(x, at + i) - center) * scale
-                simd.store(y, at + i, simd.fma(v, simd.load(w, i), simd.load(b, i)))
-                i += lanes
-            if i < n:
-                v = (simd.load_part(x, at + i, n - i, center) - center) * scale
-                gain, shift = simd.load_part(w, i, n - i, v), simd.load_part(b, i, n - i, v)
-                simd.store_part(y, at + i, n - i, simd.fma(v, gain, shift))
-
-    @kernel
-    def forward(x, w, b, eps, y, mean, rstd):
-        span = BLOCK if x.size > SMALL else len(rstd)
-        parallel_for(
-            rows,
-            (len(rstd) + span - 1) // span,
-            (x, w, b, eps, y, mean, rstd, len(w), span),
-        )
-
-    return forward
+@inline
+def _affine(v, weight, bias, j, n):
+    """v weight[j:] + bias[j:], n elements, for a weight and a bias that may be None."""
+    if weight is not None:
+        u = simd.take(weight, j, n, v)
+        if bias is not None:
+            return simd.fma(v, u, simd.take(bias, j, n, v))
+        return v * u
+    if bias is not None:
+        return v + simd.take(bias, j, n, v)
+    return v
 
 
-def _backward(centered):
-    """The kernel of one norm's gradients: gx, and a row of partial sums of gw and gb a block."""
-
-    @inline
-    def block(task, g, x, w, mean, rstd, gx, gws, gbs, n):
-        lanes = simd.lanes(x)
-        zero = simd.zero(x)
-        length = x.dtype.type(n)
-        part = task * n
-        for r in range(task * BLOCK, min(len(rstd), (task + 1) * BLOCK)):
-            at = r * n
-            center, scale = simd.splat(mean[r]), simd.splat(rstd[r])
-            begin = r == task * BLOCK
-            s0, s1, p0, p1 = zero, zero, zero, zero
-            i = 0
-            while i + lanes <= n:
-                gi = simd.load(g, at + i)
-                v = (simd.load(x, at + i) - center) * scale
-                h = gi * simd.load(w, i)
-                # Two sums in turn, so that an addition need not wait for the one before it.
-                s0, s1, p0, p1 = s1, s0 + h, p1, simd.fma(h, v, p0)
-                gw, gb = gi * v, gi
-                if not begin:
-                    gw = simd.fma(gi, v, simd.load(gws, part + i))
-                    gb = simd.load(gbs, part + i) + gi
-                simd.store(gws, part + i, gw)
-                if centered:
-                    simd.store(gbs, part + i, gb)
-                i += lanes
-            if i < n:
-                gi = simd.load_part(g, at + i, n - i, zero)
-                v = (simd.load_part(x, at + i, n - i, center) - center) * scale
-                h = gi * simd.load_part(w, i, n - i, zero)
-                s0, s1, p0, p1 = s1, s0 + h, p1, simd.fma(h, v, p0)
-                gw, gb = gi * v, gi
-                if not begin:
-                    gw = simd.fma(gi, v, simd.load_part(gws, part + i, n - i, zero))
-                    gb = simd.load_part(gbs, part + i, n - i, zero) + gi
-                simd.store_part(gws, part + i, n - i, gw)
-                if centered:
-                    simd.store_part(gbs, part + i, n - i, gb)
-            mean_h = simd.splat(simd.total(s0 + s1) / length if centered else x.dtype.type(0))
-            mean_hn = simd.splat(simd.total(p0 + p1) / length)
-            i = 0
-            while i + lanes <= n:
-                v = (simd.load(x, at + i) - center) * scale
-                h = simd.load(g, at + i) * simd.load(w, i) - mean_h
-                simd.store(gx, at + i, simd.fma(-v, mean_hn, h) * scale)
-                i += lanes
-            if i < n:
-                v = (simd.load_part(x, at + i, n - i, center) - center) * scale
-                h = simd.load_part(g, at + i, n - i, zero) * simd.load_part(w, i, n - i, zero)
-                simd.store_part(gx, at + i, n - i, simd.fma(-v, mean_hn, h - mean_h) * scale)
-
-    @kernel
-    def backward(g, x, w, mean, rstd, gx, gws, gbs):
-        n = len(w)
-        blocks = (len(rstd) + BLOCK - 1) // BLOCK
-        if x.size > SMALL:
-            parallel_for(block, blocks, (g, x, w, mean, rstd, gx, gws, gbs, n))
-        else:
-            for task in range(blocks):
-                block(task, g, x, w, mean, rstd, gx, gws, gbs, n)
-        for later in range(1, blocks):
-            for i in range(n):
-                gws[i] += gws[later * n + i]
-            if centered:
-                for i in range(n):
-                    gbs[i] += gbs[later * n + i]
-
-    return backward
+# ------------------------------------------------------------------------------------------ kernels
 
 
-_layer_norm, _layer_norm_backward = _forward(True), _backward(True)
-_rms_norm, _rms_norm_backward = _forward(False), _backward(False)
+@inline
+def _norm_rows(task, x, weight, bias, eps, y, mean, rstd, rows, n, run):
+    w = simd.lanes(x)
+    zero = simd.zero(x)
+    count = x.dtype.type(n)
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        start, stop = r * n, (r + 1) * n
+        middle = x.dtype.type(0)
+        if mean is not None:
+            middle = sum_of(x, start, stop) / count
+            mean[r] = middle
+        scale = x.dtype.type(1) / math.sqrt(_sum_of_squares(x, start, stop, middle) / count + eps)
+        rstd[r] = scale
+        for i in range(start, stop, w):
+            v = (simd.take(x, i, stop - i, zero) - middle) * scale
+            simd.put(y, i, stop - i, _affine(v, weight, bias, i - start, stop - i))
 
 
-# ------------------------------------------------------------------------------------- for Python
+@kernel
+def _norm(x, weight, bias, eps, y, mean, rstd, n):
+    rows = len(rstd)
+    run = _rows_per_task(rows, n)
+    tasks = (rows + run - 1) // run
+    parallel_for(_norm_rows, tasks, (x, weight, bias, eps, y, mean, rstd, rows, n, run))
+
+
+@inline
+def _norm_backward_blocks(task, g, x, weight, mean, rstd, gx, shares, rows, n, kinds, run):
+    """The rows of `run` blocks; their shares[block, kind, n] of gw (kind 0) and gb (kind 1)."""
+    w = simd.lanes(x)
+    zero = simd.zero(x)
+    count = x.dtype.type(n)
+    for r in range(task * run * BLOCK_ROWS, min(rows, (task + 1) * run * BLOCK_ROWS)):
+        start, stop = r * n, (r + 1) * n
+        share = r // BLOCK_ROWS * kinds * n
+        if r % BLOCK_ROWS == 0:
+            for j in range(share, share + kinds * n):
+                shares[j] = 0
+        middle = x.dtype.type(0)
+        if mean is not None:
+            middle = mean[r]
+        scale = rstd[r]
+        # With h = (x - mean) rstd and gy = g weight: the sums of gy and of gy h, and the share of
+        # gw += g h and gb += g, while the row comes in; then, from the cache, gx.
+        s, t = zero, zero
+        for i in range(start, stop, w):
+            j, m = share + i - start, stop - i
+            u = simd.take(g, i, m, zero)
+            h = (simd.take(x, i, m, simd.splat(middle)) - middle) * scale
+            if kinds > 0:
+                simd.put(shares, j, m, simd.fma(u, h, simd.take(shares, j, m, zero)))
+            if kinds > 1:
+                simd.put(shares, j + n, m, simd.take(shares, j + n, m, zero) + u)
+            gy = _affine(u, weight, None, i - start, m)
+            s += gy
+            t = simd.fma(gy, h, t)
+        a, b = simd.total(s) / count, simd.total(t) / count
+        for i in range(start, stop, w):
+            m = stop - i
+            gy = _affine(simd.take(g, i, m, zero), weight, None, i - start, m)
+            h = (simd.take(x, i, m, zero) - middle) * scale
+            if mean is not None:
+                gy = gy - a
+            simd.put(gx, i, m, simd.fma(h, -b, gy) * scale)
+
+
+@kernel
+def _norm_backward(g, x, weight, mean, rstd, gx, sums, n):
+    rows, kinds = len(rstd), len(sums) // n
+    blocks = (rows + BLOCK_ROWS - 1) // BLOCK_ROWS
+    run = blocks if g.size <= SMALL else 1
+    shares = np.empty(blocks * kinds * n, g.dtype)
+    arguments = (g, x, weight, mean, rstd, gx, shares, rows, n, kinds, run)
+    parallel_for(_norm_backward_blocks, (blocks + run - 1) // run, arguments)
+    sum_blocks(shares, blocks, kinds * n, blocks, sums)
+
+
+# --------------------------------------------------------------------------------------- for Python
 
 
 def layer_norm(
-    x: Array, w: Array | None, b: Array | None, eps: float
+    x: Array, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
-    """(x - mean) / sqrt(var + eps) * w + b: x (R, N), w and b (N) -> y (R, N), mean, rstd (R)."""
-    return _run_forward(_layer_norm, x, w, b, eps)
+    """y = (x - mean) rstd weight + bias in each row, rstd = 1 / sqrt(variance + eps).
 
-
-def rms_norm(x: Array, w: Array | None, eps: float) -> tuple[Array, Array]:
-    """x / sqrt(mean(x^2) + eps) * w: x (R, N), w (N) -> y (R, N), rstd (R)."""
-    y, _, rstd = _run_forward(_rms_norm, x, w, None, eps)
-    return y, rstd
-
-
-def layer_norm_backward(
-    g: Array, x: Array, w: Array | None, mean: Array, rstd: Array
-) -> tuple[Array, Array, Array]:
-    """The gradients of x (R, N), w (N) and b (N)."""
-    return _run_backward(_layer_norm_backward, g, x, w, mean, rstd)
-
-
-def rms_norm_backward(g: Array, x: Array, w: Array | None, rstd: Array) -> tuple[Array, Array]:
-    """The gradients of x (R, N) and w (N)."""
-    gx, gw, _ = _run_backward(_rms_norm_backward, g, x, w, np.zeros_like(rstd), rstd)
-    return gx, gw
-
-
-def _run_forward(
-    forward, x: Array, w: Array | None, b: Array | None, eps: float
-) -> tuple[Array, Array, Array]:
+    x (R, N), weight and bias (N) or None -> y (R, N), mean (R), rstd (R). Ba et al. 2016.
+    """
     rows, n = x.shape
-    y, mean, rstd = np.empty(x.shape, x.dtype), np.empty(rows, x.dtype), np.empty(rows, x.dtype)
-    if x.size:
-        gain = np.ones(n, x.dtype) if w is None else w
-        shift = np.zeros(n, x.dtype) if b is None else b
-        forward(x.ravel(), gain, shift, np.array([eps], x.dtype), y.ravel(), mean, rstd)
+    y = np.empty(x.shape, x.dtype)
+    mean, rstd = np.empty(rows, x.dtype), np.empty(rows, x.dtype)
+    if y.size:
+        gain, shift = _flat(weight), _flat(bias)
+        _norm(x.ravel(), gain, shift, x.dtype.type(eps), y.ravel(), mean, rstd, n)
     return y, mean, rstd
 
 
-def _run_backward(
-    backward, g: Array, x: Array, w: Array | None, mean: Array, rstd: Array
-) -> tuple[Array, Array, Array]:
-    rows, n = x.shape
-    if not x.size:
-        return np.zeros_like(x), np.zeros(n, x.dtype), np.zeros(n, x.dtype)
+def layer_norm_backward(
+    g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, bias: bool = True
+) -> tuple[Array, Array | None, Array | None]:
+    """The gradients of x, weight (None without a weight) and bias (None unless bias).
+
+    With h = (x - mean) rstd and gy = g weight, row by row, gx = rstd (gy - avg(gy) - h avg(gy h));
+    over the rows, gw = sum(g h) and gb = sum(g).
+    """
+    n = x.shape[1]
     gx = np.empty(x.shape, x.dtype)
-    partial = (rows + BLOCK - 1) // BLOCK * n
-    gws, gbs = np.empty(partial, x.dtype), np.empty(partial, x.dtype)
-    gain = np.ones(n, x.dtype) if w is None else w
-    backward(g.ravel(), x.ravel(), gain, mean, rstd, gx.ravel(), gws, gbs)
-    return gx, gws[:n].copy(), gbs[:n].copy()
+    sums = np.zeros(n * (2 if bias else 0 if weight is None else 1), x.dtype)
+    if gx.size:
+        gain = _flat(weight)
+        _norm_backward(g.ravel(), x.ravel(), gain, mean, rstd, gx.ravel(), sums, n)
+    return gx, None if weight is None else sums[:n], sums[n:] if bias else None
+
+
+def rms_norm(x: Array, weight: Array | None, eps: float) -> tuple[Array, Array]:
+    """y = x rstd weight in each row, rstd = 1 / sqrt(avg(x^2) + eps).
+
+    x (R, N), weight (N) or None -> y (R, N), rstd (R). Zhang and Sennrich 2019.
+    """
+    rows, n = x.shape
+    y, rstd = np.empty(x.shape, x.dtype), np.empty(rows, x.dtype)
+    if y.size:
+        _norm(x.ravel(), _flat(weight), None, x.dtype.type(eps), y.ravel(), None, rstd, n)
+    return y, rstd
+
+
+def rms_norm_backward(
+    g: Array, x: Array, weight: Array | None, rstd: Array
+) -> tuple[Array, Array | None]:
+    """The gradients of x and weight (None without one).
+
+    With h = x rstd and gy = g weight, row by row, gx = rstd (gy - h avg(gy h)); over the rows,
+    gw = sum(g h).
+    """
+    n = x.shape[1]
+    gx = np.empty(x.shape, x.dtype)
+    gw = np.zeros(0 if weight is None else n, x.dtype)
+    if gx.size:
+        _norm_backward(g.ravel(), x.ravel(), _flat(weight), None, rstd, gx.ravel(), gw, n)
+    return gx, None if weight is None else gw
+
+
+def _flat(parameter: Array | None) -> Array | None:
+    return None if parameter is None else parameter.ravel()

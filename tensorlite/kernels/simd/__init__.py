@@ -21,6 +21,8 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     load(x, i)  store(x, i, v)  lanes elements at x[i:]
     load_part(x, i, n, fill)    the first n lanes from memory, the others from the vector `fill`
     store_part(x, i, n, v)      the first n lanes only; n may be 0 or less, lanes or more
+    take(x, i, n, fill)         the same two, quick where n >= lanes: a loop with them needs no
+    put(x, i, n, v)             tail, for 0 to 3 % of its time
     splat(s)  zero(x)           a scalar in every lane; 0 of x's type
     + - * / unary-              on vectors; here and below a number may stand for a vector of it
     fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
@@ -51,6 +53,7 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
+from tensorlite.kernels.simd.edges import put, take
 from tensorlite.kernels.simd.exponential import exp
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.tiles import (
@@ -126,12 +129,14 @@ __all__ = [
     "overload",
     "polynomial",
     "prefetch",
+    "put",
     "round",
     "select",
     "splat",
     "sqrt",
     "store",
     "store_part",
+    "take",
     "tile",
     "tile_load",
     "tile_row",

@@ -1,0 +1,196 @@
+"""softmax, log_softmax and logsumexp of the rows of a matrix, and their gradients.
+
+A row is one thread's. Its sums run in vectors of partial sums, added as a tree, in an order that
+depends on the row's length alone; the tail is padded with what does not count (-inf, whose
+exponential is 0; or 0) and goes through the same code. So a row has the same bits alone and among
+others.
+
+As in PyTorch, -inf means "not there", and a row of nothing but -inf gives NaN.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tensorlite.kernels import simd
+from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.reduce import sum_of
+
+Array = np.ndarray
+
+TASK = 1 << 14  # elements that a task takes, unless a row is longer; 64 KB of float32
+SMALL = 1 << 14  # elements below which a second thread does not pay for its launch
+
+
+@inline
+def _rows_per_task(rows, n):
+    return rows if rows * n <= SMALL else max(1, TASK // n)
+
+
+@inline
+def _largest(x, start, stop):
+    """max(x[start:stop]); NaN is passed over, it will show in the sum."""
+    w = simd.lanes(x)
+    low = simd.splat(x.dtype.type(-np.inf))
+    top = low
+    for i in range(start, stop, w):
+        top = simd.maximum(simd.take(x, i, stop - i, low), top)
+    return simd.largest(top)
+
+
+# ----------------------------------------------------------------------------------------- softmax
+
+
+@inline
+def _softmax_rows(task, x, y, rows, n, run):
+    w = simd.lanes(x)
+    low = simd.splat(x.dtype.type(-np.inf))
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        start, stop = r * n, (r + 1) * n
+        top = _largest(x, start, stop)
+        s = simd.zero(x)
+        for i in range(start, stop, w):
+            e = simd.exp(simd.take(x, i, stop - i, low) - top)
+            simd.put(y, i, stop - i, e)
+            s += e
+        share = x.dtype.type(1) / simd.total(s)
+        for i in range(start, stop, w):
+            simd.put(y, i, stop - i, simd.take(y, i, stop - i, low) * share)
+
+
+@kernel
+def _softmax(x, y, rows, n):
+    run = _rows_per_task(rows, n)
+    parallel_for(_softmax_rows, (rows + run - 1) // run, (x, y, rows, n, run))
+
+
+def softmax(x: Array) -> Array:
+    """y = exp(x - max) / sum(exp(x - max)) in each row: (R, N) -> (R, N)."""
+    y = np.empty(x.shape, x.dtype)
+    if y.size:
+        _softmax(x.ravel(), y.ravel(), *x.shape)
+    return y
+
+
+@inline
+def _softmax_backward_rows(task, g, y, gx, rows, n, run):
+    w = simd.lanes(g)
+    zero = simd.zero(g)
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        start, stop = r * n, (r + 1) * n
+        s = zero
+        for i in range(start, stop, w):
+            m = stop - i
+            s = simd.fma(simd.take(g, i, m, zero), simd.take(y, i, m, zero), s)
+        mean = simd.total(s)
+        for i in range(start, stop, w):
+            m = stop - i
+            v = simd.take(y, i, m, zero) * (simd.take(g, i, m, zero) - mean)
+            simd.put(gx, i, m, v)
+
+
+@kernel
+def _softmax_backward(g, y, gx, rows, n):
+    run = _rows_per_task(rows, n)
+    parallel_for(_softmax_backward_rows, (rows + run - 1) // run, (g, y, gx, rows, n, run))
+
+
+def softmax_backward(g: Array, y: Array) -> Array:
+    """gx = y (g - sum(g y)) in each row, y the output: (R, N), (R, N) -> (R, N)."""
+    gx = np.empty(y.shape, y.dtype)
+    if gx.size:
+        _softmax_backward(g.ravel(), y.ravel(), gx.ravel(), *y.shape)
+    return gx
+
+
+# -------------------------------------------------------------------------- log_softmax, logsumexp
+
+
+@inline
+def _log_sum_exp(x, start, stop, shift):
+    """log(sum(exp(x[start:stop] - shift)))"""
+    w = simd.lanes(x)
+    low = simd.splat(x.dtype.type(-np.inf))
+    s = simd.zero(x)
+    for i in range(start, stop, w):
+        s += simd.exp(simd.take(x, i, stop - i, low) - shift)
+    return math.log(simd.total(s))
+
+
+@inline
+def _log_softmax_rows(task, x, y, rows, n, run):
+    w = simd.lanes(x)
+    zero = simd.zero(x)
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        start, stop = r * n, (r + 1) * n
+        top = _largest(x, start, stop)
+        rest = _log_sum_exp(x, start, stop, top)
+        for i in range(start, stop, w):
+            # Not x - (top + rest): that sum would drop the digits of rest where top is large.
+            simd.put(y, i, stop - i, simd.take(x, i, stop - i, zero) - top - rest)
+
+
+@kernel
+def _log_softmax(x, y, rows, n):
+    run = _rows_per_task(rows, n)
+    parallel_for(_log_softmax_rows, (rows + run - 1) // run, (x, y, rows, n, run))
+
+
+def log_softmax(x: Array) -> Array:
+    """y = x - max - log(sum(exp(x - max))) in each row: (R, N) -> (R, N)."""
+    y = np.empty(x.shape, x.dtype)
+    if y.size:
+        _log_softmax(x.ravel(), y.ravel(), *x.shape)
+    return y
+
+
+@inline
+def _log_softmax_backward_rows(task, g, y, gx, rows, n, run):
+    w = simd.lanes(g)
+    zero = simd.zero(g)
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        start, stop = r * n, (r + 1) * n
+        whole = sum_of(g, start, stop)
+        for i in range(start, stop, w):
+            m = stop - i
+            p = simd.exp(simd.take(y, i, m, zero))
+            simd.put(gx, i, m, simd.fma(p, -whole, simd.take(g, i, m, zero)))
+
+
+@kernel
+def _log_softmax_backward(g, y, gx, rows, n):
+    run = _rows_per_task(rows, n)
+    parallel_for(_log_softmax_backward_rows, (rows + run - 1) // run, (g, y, gx, rows, n, run))
+
+
+def log_softmax_backward(g: Array, y: Array) -> Array:
+    """gx = g - exp(y) sum(g) in each row, y the output: (R, N), (R, N) -> (R, N)."""
+    gx = np.empty(y.shape, y.dtype)
+    if gx.size:
+        _log_softmax_backward(g.ravel(), y.ravel(), gx.ravel(), *y.shape)
+    return gx
+
+
+@inline
+def _logsumexp_rows(task, x, y, rows, n, run):
+    for r in range(task * run, min(rows, (task + 1) * run)):
+        top = _largest(x, r * n, (r + 1) * n)
+        if math.isinf(top):  # nothing there: log(0) = -inf; or something infinite: log(inf) = inf
+            top = x.dtype.type(0)
+        y[r] = top + _log_sum_exp(x, r * n, (r + 1) * n, top)
+
+
+@kernel
+def _logsumexp(x, y, rows, n):
+    run = _rows_per_task(rows, n)
+    parallel_for(_logsumexp_rows, (rows + run - 1) // run, (x, y, rows, n, run))
+
+
+def logsumexp(x: Array) -> Array:
+    """y = log(sum(exp(x))) of each row, without overflow: (R, N) -> (R)."""
+    y = np.full(x.shape[0], -np.inf, x.dtype)
+    if x.size:
+        _logsumexp(x.ravel(), y, *x.shape)
+    return y
