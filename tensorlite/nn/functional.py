@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorlite import random
 from tensorlite.autograd import FUNCTIONAL, wrap
-from tensorlite.ops import join, linalg, loss, neural  # noqa: F401
+from tensorlite.ops import attention, join, linalg, loss, neural  # noqa: F401
 from tensorlite.ops.elementwise import true_divide
 from tensorlite.ops.reduce import norm
 from tensorlite.tensor import Tensor
@@ -88,6 +88,28 @@ def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = F
     kept = random.default_generator.keep_mask(input.shape, 1 - p)
     result = neural.dropout(input, kept=kept, p=p)
     return input.copy_(result) if inplace else result
+
+
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Any:
+    """softmax(query key^T scale + mask) value; see ops.attention. dropout_p zeroes weights."""
+    kept = None
+    if dropout_p > 0:
+        shape = (*query.shape[:-1], key.shape[-2])
+        mask = random.default_generator.keep_mask(shape, 1 - dropout_p)
+        kept = neural.dropout(np.ones(shape, query.dtype.numpy), kept=mask, p=dropout_p)
+    return attention.scaled_dot_product_attention(
+        query, key, value, attn_mask, is_causal=is_causal, scale=scale, enable_gqa=enable_gqa,
+        kept=kept,
+    )  # fmt: skip
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
