@@ -1,5 +1,7 @@
 """Kernels' slow, obvious twins: the formula in NumPy, in the type of the arrays they are given."""
 
+import math
+
 import numpy as np
 
 # --------------------------------------------------------------------------------------- optimizer
@@ -20,3 +22,102 @@ def sgd(p, g, b, lr, momentum, dampening, weight_decay, nesterov):
     g = g + weight_decay * p
     b = momentum * b + (1 - dampening) * g
     return p - lr * (g + momentum * b if nesterov else b), b
+
+
+# ------------------------------------------------------------------------------------- activations
+
+
+def erf(x):
+    return np.array([math.erf(v) for v in np.ravel(x)]).reshape(np.shape(x))
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def sigmoid_slope(x):
+    return sigmoid(x) * sigmoid(-x)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def silu_slope(x):
+    return sigmoid(x) * (1 + x * sigmoid(-x))
+
+
+def _phi(x):
+    """The normal distribution function."""
+    return np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in np.ravel(x)]).reshape(np.shape(x))
+
+
+def gelu(x):
+    return x * _phi(x)
+
+
+def gelu_slope(x):
+    return _phi(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi)
+
+
+def gelu_tanh(x):
+    return x * sigmoid(2 * np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+
+
+def gelu_tanh_slope(x):
+    c = 2 * np.sqrt(2 / np.pi)
+    u = c * (x + 0.044715 * x**3)
+    return sigmoid(u) + x * sigmoid_slope(u) * c * (1 + 3 * 0.044715 * x * x)
+
+
+def relu(x):
+    return np.where(x > 0, x, 0 * x)
+
+
+def relu_slope(x):
+    return (x > 0) * 1.0
+
+
+def relu_squared(x):
+    return relu(x) ** 2
+
+
+def relu_squared_slope(x):
+    return 2 * relu(x)
+
+
+tanh = np.tanh
+
+
+def tanh_slope(x):
+    return 1 / np.cosh(x) ** 2
+
+
+# ----------------------------------------------------------------------------------------- softmax
+
+
+def softmax(x):
+    with np.errstate(invalid="ignore"):
+        e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def log_softmax(x):
+    with np.errstate(invalid="ignore", divide="ignore"):
+        z = x - x.max(1, keepdims=True)
+        return z - np.log(np.exp(z).sum(1, keepdims=True))
+
+
+def logsumexp(x):
+    top = x.max(1, keepdims=True)
+    top = np.where(np.isinf(top), 0, top)
+    with np.errstate(divide="ignore"):
+        return top + np.log(np.exp(x - top).sum(1, keepdims=True))
+
+
+def softmax_backward(g, y):
+    return y * (g - (g * y).sum(1, keepdims=True))
+
+
+def log_softmax_backward(g, y):
+    return g - np.exp(y) * g.sum(1, keepdims=True)

@@ -22,7 +22,7 @@ from tensorlite.kernels.reduce import BLOCK_ROWS, sum_blocks, sum_of
 Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, unless a row is longer; 64 KB of float32
-SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
+SMALL = 1 << 16  # elements below which a second thread does not pay for its launch
 
 
 @inline

@@ -17,7 +17,7 @@ Array = np.ndarray
 BLOCK_ROWS = 64  # rows that a partial sum over rows covers
 PIECE = 1 << 12  # elements of a row that a partial sum covers, a multiple of every vector's width
 STRIP = 1 << 10  # columns of a task where there are few blocks to share out
-SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
+SMALL = 1 << 17  # elements below which a second thread does not pay for its launch
 
 # ------------------------------------------------------------------------------------ along a row
 

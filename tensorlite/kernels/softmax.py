@@ -21,7 +21,7 @@ from tensorlite.kernels.reduce import sum_of
 Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, unless a row is longer; 64 KB of float32
-SMALL = 1 << 14  # elements below which a second thread does not pay for its launch
+SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
 
 
 @inline
