@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from tensorlite.kernels import jit, matmul, simd
+from tensorlite.kernels import activation, jit, matmul, simd
 
 WIDTH = simd.TILE_COLUMNS * simd.REGISTER_BITS // 32
 EDGES = [1, 2, 7, 8, 9, 12, 13, 15, 16, 17, WIDTH - 1, WIDTH, WIDTH + 1, 65, 97]
@@ -123,3 +122,16 @@ def test_infinities_and_nans_pass_through(m):
     c = matmul.product(a, b)
     assert np.isinf(c[:, 2]).all() and np.isnan(c[:, 66]).all()
     assert np.isfinite(np.delete(c, [2, 66], axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    "name,dtype",
+    [*((n, np.float32) for n in ("gelu", "gelu_tanh", "relu", "silu")), ("relu", float)],
+)
+@pytest.mark.parametrize("shape", [(1, 70, 20), (30, 65, 300), (100, 33, 5), (9, 0, 3), (9, 3, 0)])
+def test_an_activation_in_the_epilogue_is_the_one_alone_to_the_bit(name, dtype, shape):
+    m, n, k = shape
+    x, weight, bias = random((m, k), dtype, 1), random((n, k), dtype, 2), random(n, dtype, 3)
+    c, y = matmul.linear_activation(x, weight, bias, name)
+    assert np.array_equal(c, matmul.linear(x, weight, bias))
+    assert np.array_equal(y, getattr(activation, name)(c))

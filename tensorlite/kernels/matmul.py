@@ -20,7 +20,7 @@ from math import prod
 
 import numpy as np
 
-from tensorlite.kernels import simd
+from tensorlite.kernels import activation, simd
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 
 ROWS = simd.TILE_ROWS
@@ -160,70 +160,6 @@ def _columns_by_panel(tile, a, i, b, j, depth):
     simd.tile_store(tile, 0, width, t)
 
 
-@inline
-def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
-    """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
-    w = simd.lanes(c)
-    width = COLUMNS * w
-    biased = last and bias.size > 0
-    for r in range(rows):
-        for q in range(COLUMNS):
-            here = at + r * stride + q * w
-            v = simd.load(tile, r * width + q * w)
-            n = columns - q * w
-            if n >= w:
-                if add:
-                    v = simd.load(c, here) + v
-                if biased:
-                    v = v + simd.load(bias, bias_at + q * w)
-                simd.store(c, here, v)
-            elif n > 0:
-                zero = simd.zero(c)
-                if add:
-                    v = simd.load_part(c, here, n, zero) + v
-                if biased:
-                    v = v + simd.load_part(bias, bias_at + q * w, n, zero)
-                simd.store_part(c, here, n, v)
-
-
-@inline
-def _block(
-    task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate, final,
-    m, n, k, mc, nc,
-):  # fmt: skip
-    """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
-    across = (n + nc - 1) // nc
-    i0, j0 = task // across * mc, task % across * nc
-    i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
-    w = simd.lanes(c)
-    width = COLUMNS * w
-    panels = (n + width - 1) // width
-    rows = i1 - i0
-    groups = (rows + ROWS - 1) // ROWS
-    buffer = np.empty(groups * ROWS * STRIDE, c.dtype)
-    tile = np.empty(ROWS * width, c.dtype)
-    for k0 in range(0, k, KC):
-        depth = min(KC, k - k0)
-        source = a_base + i0 * a_row + k0 * a_column
-        _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
-        add = accumulate or k0 > 0
-        last = final and k0 + depth == k
-        for j in range(j0, j1, width):
-            panel = k0 * panels * width + j * depth
-            for g in range(groups):
-                at = c_base + (i0 + g * ROWS) * c_row + j
-                count = min(ROWS, rows - g * ROWS)
-                if add:  # its lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS
-                    for r in range(count):
-                        simd.prefetch(c, at + r * c_row)
-                        simd.prefetch(c, at + r * c_row + w)
-                if a_column == 1:
-                    _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                else:
-                    _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                _write(c, at, c_row, tile, count, min(width, n - j), add, bias, bias_base + j, last)
-
-
 # ------------------------------------------------------------------------------------- few rows
 
 STRIP = 4  # vectors of a row of b taken together where its rows are contiguous
@@ -312,42 +248,148 @@ def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
 # ------------------------------------------------------------------------------------ the product
 
 
-@kernel
-def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k):
-    """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements, c by rows."""
-    width = COLUMNS * simd.lanes(c)
-    shared = m * n * k > SMALL
-    # What is packed of b at a time must stay in L3: a vocabulary's matrix is taken in pieces.
-    wide = (n + width - 1) // width * width
-    k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
-    n_step = min(wide, PACKED // k_step // width * width)
-    packed = np.empty(n_step * k_step, c.dtype)
-    run = 4 if shared else n_step * k_step
-    mc = m
-    if shared:  # tasks enough to share out evenly, large enough to use what they pack
-        mc = ROWS * (16 if m >= 128 * ROWS else 8)
-    for jb in range(0, n, n_step):
-        columns = min(n_step, n - jb)
-        panels = (columns + width - 1) // width
-        nc = columns
-        while shared and ((m + mc - 1) // mc) * ((columns + nc - 1) // nc) < 8 and nc > 4 * width:
-            nc = (nc // 2 + width - 1) // width * width
-        for kb in range(0, k, k_step):
-            depth = min(k_step, k - kb)
-            count = panels * ((depth + KC - 1) // KC)
-            parallel_for(
-                _pack_columns,
-                (count + run - 1) // run,
-                (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
-            )
-            parallel_for(
-                _block,
-                ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
-                (
-                    a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
-                    accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc,
-                ),
-            )  # fmt: skip
+def _with_epilogue(epilogue):
+    """The kernel of a product, and its block alone; epilogue(y, at, n, v) sees each finished v."""
+
+    @inline
+    def write(c, at, stride, tile, rows, columns, add, bias, bias_at, last, y):
+        """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
+        w = simd.lanes(c)
+        width = COLUMNS * w
+        zero = simd.zero(c)
+        for r in range(rows):
+            for q in range(COLUMNS):
+                here, n = at + r * stride + q * w, columns - q * w
+                v = simd.load(tile, r * width + q * w)
+                if n > 0:
+                    if add:
+                        v = simd.take(c, here, n, zero) + v
+                    if last and bias.size > 0:
+                        v = v + simd.take(bias, bias_at + q * w, n, zero)
+                    simd.put(c, here, n, v)
+                    if last:
+                        epilogue(y, here, n, v)
+
+    @inline
+    def block(
+        task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate,
+        final, m, n, k, mc, nc, y,
+    ):  # fmt: skip
+        """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
+        across = (n + nc - 1) // nc
+        i0, j0 = task // across * mc, task % across * nc
+        i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
+        w = simd.lanes(c)
+        width = COLUMNS * w
+        panels = (n + width - 1) // width
+        rows = i1 - i0
+        groups = (rows + ROWS - 1) // ROWS
+        buffer = np.empty(groups * ROWS * STRIDE, c.dtype)
+        tile = np.empty(ROWS * width, c.dtype)
+        for k0 in range(0, k, KC):
+            depth = min(KC, k - k0)
+            source = a_base + i0 * a_row + k0 * a_column
+            _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
+            add = accumulate or k0 > 0
+            last = final and k0 + depth == k
+            for j in range(j0, j1, width):
+                panel = k0 * panels * width + j * depth
+                for g in range(groups):
+                    at = c_base + (i0 + g * ROWS) * c_row + j
+                    count = min(ROWS, rows - g * ROWS)
+                    if (
+                        add
+                    ):  # its lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS
+                        for r in range(count):
+                            simd.prefetch(c, at + r * c_row)
+                            simd.prefetch(c, at + r * c_row + w)
+                    if a_column == 1:
+                        _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                    else:
+                        _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                    write(
+                        c,
+                        at,
+                        c_row,
+                        tile,
+                        count,
+                        min(width, n - j),
+                        add,
+                        bias,
+                        bias_base + j,
+                        last,
+                        y,
+                    )
+
+    @kernel
+    def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, y):
+        """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements."""
+        width = COLUMNS * simd.lanes(c)
+        shared = m * n * k > SMALL
+        # What is packed of b at a time must stay in L3: a vocabulary's matrix is taken in pieces.
+        wide = (n + width - 1) // width * width
+        k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
+        n_step = min(wide, PACKED // k_step // width * width)
+        packed = np.empty(n_step * k_step, c.dtype)
+        run = 4 if shared else n_step * k_step
+        mc = m
+        if shared:  # tasks enough to share out evenly, large enough to use what they pack
+            mc = ROWS * (16 if m >= 128 * ROWS else 8)
+        for jb in range(0, n, n_step):
+            columns = min(n_step, n - jb)
+            panels = (columns + width - 1) // width
+            nc = columns
+            while (
+                shared and ((m + mc - 1) // mc) * ((columns + nc - 1) // nc) < 8 and nc > 4 * width
+            ):
+                nc = (nc // 2 + width - 1) // width * width
+            for kb in range(0, k, k_step):
+                depth = min(k_step, k - kb)
+                count = panels * ((depth + KC - 1) // KC)
+                parallel_for(
+                    _pack_columns,
+                    (count + run - 1) // run,
+                    (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
+                )
+                parallel_for(
+                    block,
+                    ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
+                    (
+                        a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
+                        accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc, y,
+                    ),
+                )  # fmt: skip
+
+    return gemm, block
+
+
+@inline
+def _nothing_more(y, at, n, v):
+    pass
+
+
+gemm, _block = _with_epilogue(_nothing_more)
+
+
+def _storing(function):
+    """The epilogue y = function(c)."""
+
+    @inline
+    def epilogue(y, at, n, v):
+        simd.put(y, at, n, function(v))
+
+    return epilogue
+
+
+# An activation is the function of the stand-alone op, applied to a vector still in registers, so it
+# gives the same bits. What it was applied to is kept too: the gradient needs it.
+_ACTIVATIONS = {
+    "gelu": (activation.gelu_vector, activation.gelu),
+    "gelu_tanh": (activation.gelu_tanh_vector, activation.gelu_tanh),
+    "relu": (activation.relu_vector, activation.relu),
+    "silu": (activation.silu_vector, activation.silu),
+}
+_GEMMS = {name: _with_epilogue(_storing(f))[0] for name, (f, _) in _ACTIVATIONS.items()}
 
 
 @kernel
@@ -372,7 +414,7 @@ def _batch(
     _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
         0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, 0, False, True,
-        m, n, k, m, n,
+        m, n, k, m, n, c,
     )  # fmt: skip
 
 
@@ -434,13 +476,35 @@ def product(
             a.reshape(-1), k, b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k
         )
     else:
-        gemm(*_strided(a), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k)
+        gemm(
+            *_strided(a), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k,
+            _NOTHING[a.dtype],
+        )  # fmt: skip
     return c
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """x @ weight.T + bias: (M, K), (N, K), (N,) -> (M, N)."""
     return product(x, weight.T, bias)
+
+
+def linear_activation(
+    x: Array, weight: Array, bias: Array | None, name: str
+) -> tuple[Array, Array]:
+    """c = x @ weight.T + bias and the activation of c: (M, K), (N, K), (N,) -> (M, N) twice.
+
+    name: gelu, gelu_tanh, relu or silu. The activation is computed while c is in registers.
+    """
+    (m, k), n = x.shape, len(weight)
+    if m <= SKINNY or n == 0 or k == 0:
+        c = product(x, weight.T, bias)
+        return c, _ACTIVATIONS[name][1](c)
+    c, y = np.empty((m, n), x.dtype), np.empty((m, n), x.dtype)
+    added = _NOTHING[x.dtype] if bias is None else bias
+    _GEMMS[name](
+        *_strided(x), *_strided(weight.T), c.reshape(-1), added, False, m, n, k, y.reshape(-1)
+    )
+    return c, y
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -459,7 +523,7 @@ def matmul(a: Array, b: Array) -> Array:
     if len(a_bases) == 1 and m > SKINNY:  # one large product uses all threads inside
         gemm(
             a_flat, a_row, a_column, b_flat, b_row, b_column, c.reshape(-1), _NOTHING[a.dtype],
-            False, m, n, k,
+            False, m, n, k, _NOTHING[a.dtype],
         )  # fmt: skip
     else:
         gemm_batched(

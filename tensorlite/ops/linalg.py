@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, composed, op
+from tensorlite.autograd import Array, Node, composed, op
 from tensorlite.kernels.matmul import linear as linear_kernel, matmul as matmul_kernel
 from tensorlite.ops.elementwise import mul
 from tensorlite.ops.index import getitem
@@ -21,7 +21,12 @@ from tensorlite.ops.shape import permute, reshape, squeeze, unsqueeze
 # ----------------------------------------------------------------------------------------- matmul
 
 
-@op(method=True)
+def _matmul_name(node: Node) -> str:
+    names = ("Dot", "Mv", "Mm", "Bmm")
+    return f"{names[len(node.shape)] if len(node.shape) < 4 else 'UnsafeView'}Backward0"
+
+
+@op(method=True, grad_name=_matmul_name)
 def matmul(x: Array, y: Array) -> Any:
     """x @ y: sums of products over x's last axis and y's last but one, or its only one.
 
@@ -132,24 +137,34 @@ def _check_ranks(name: str, rule: str, x: Array, x_ndim: int, y: Array, y_ndim: 
 # ----------------------------------------------------------------------------------------- linear
 
 
-@op(functional=True)
+def _linear_name(node: Node) -> str:
+    names = ("Mm", "Addmm") if len(node.shape) == 2 else ("UnsafeView", "View")
+    return f"{names[node.parents[2] is not None]}Backward0"
+
+
+@op(functional=True, grad_name=_linear_name)
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     """x @ weight.T + bias: (..., K), (N, K), (N) -> (..., N)."""
+    check_linear("linear", x, weight, bias)
+    if bias is not None:
+        bias = np.ascontiguousarray(bias)
+    return linear_kernel(_rows(x), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None:
+    """Raise unless x (..., K), weight (N, K) and bias (N) or None have one floating dtype."""
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise RuntimeError(
-            f"linear: the input's last size must be the weight's second: {x.shape}, {weight.shape}"
+            f"{name}: the input's last size must be the weight's second: {x.shape}, {weight.shape}"
         )
     n = weight.shape[0]
     if bias is not None and bias.shape != (n,):
-        raise RuntimeError(f"linear: the bias must have shape ({n},), got {bias.shape}")
+        raise RuntimeError(f"{name}: the bias must have shape ({n},), got {bias.shape}")
     kinds = {array.dtype for array in (x, weight, bias) if array is not None}
     if len(kinds) > 1 or x.dtype.kind != "f":
         raise RuntimeError(
-            f"linear: all must have one floating dtype, got {', '.join(sorted(map(str, kinds)))}"
+            f"{name}: all must have one floating dtype, got {', '.join(sorted(map(str, kinds)))}"
         )
-    if bias is not None:
-        bias = np.ascontiguousarray(bias)
-    return linear_kernel(_rows(x), weight, bias).reshape(*x.shape[:-1], n)
 
 
 def _linear_gweight(g: Array, x: Array) -> Array:
@@ -162,6 +177,15 @@ def _linear_gbias(g: Array) -> Array:
 
 
 linear.rules(lambda g, weight: matmul(g, weight), _linear_gweight, _linear_gbias)
+
+
+def linear_gradients(g: Any, x: Any, weight: Any, needs: tuple[bool, ...]) -> tuple[Any, Any, Any]:
+    """The gradients of x, weight and bias that are needed, for an op that contains a linear."""
+    return (
+        matmul(g, weight) if needs[0] else None,
+        _linear_gweight(g, x) if needs[1] else None,
+        _linear_gbias(g) if needs[2] else None,
+    )
 
 
 # ----------------------------------------------------------------------------------------- einsum

@@ -15,8 +15,10 @@ from tensorlite.autograd import Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import as_float, to_numpy
 from tensorlite.kernels import activation, norm, softmax as rows
 from tensorlite.kernels.embedding import embedding_backward
+from tensorlite.kernels.matmul import linear_activation as linear_activation_kernel
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
 from tensorlite.ops.index import index_add
+from tensorlite.ops.linalg import check_linear, linear, linear_gradients
 from tensorlite.ops.reduce import mean, sum
 from tensorlite.ops.shape import axis_of, reshape
 
@@ -225,12 +227,12 @@ relu.rules(lambda g, out: relu_backward(g, out))
 
 
 @op
-def relu_backward(g: Array, out: Array) -> Array:
-    """g where the output is positive, else 0."""
-    return activation.relu_backward(g, out)
+def relu_backward(g: Array, y: Array) -> Array:
+    """g where the output y is positive, else 0."""
+    return activation.relu_backward(g, y)
 
 
-relu_backward.rules(lambda h, out: relu_backward(h, out), None)
+relu_backward.rules(lambda h, y: relu_backward(h, y), None)
 
 
 @op(functional=True)
@@ -259,6 +261,40 @@ def _(g: Any, gate: Any, up: Any) -> Any:
     if on_tape(g, gate, up):
         return silu_backward(mul(g, up), gate), mul(g, silu(gate))
     return activation.swiglu_backward(g, gate, up)
+
+
+@op(functional=True)
+def linear_activation(x: Array, weight: Array, bias: Array | None, *, activation: str) -> Any:
+    """activation(x @ weight.T + bias) in one pass: (..., K), (N, K), (N) -> (..., N).
+
+    activation: gelu, gelu_tanh, relu or silu. The same bits as linear and the activation after it.
+    """
+    if activation not in ("gelu", "gelu_tanh", "relu", "silu"):
+        raise OpError(
+            "linear_activation: activation must be gelu, gelu_tanh, relu or silu, "
+            f"got '{activation}'"
+        )
+    check_linear("linear_activation", x, weight, bias)
+    shift = None if bias is None else np.ascontiguousarray(bias)
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    c, y = linear_activation_kernel(flat, weight, shift, activation)
+    shape = (*x.shape[:-1], len(weight))
+    return y.reshape(shape), {"c": c.reshape(shape)}
+
+
+@linear_activation.vjp
+def _(g: Any, x: Any, weight: Any, bias: Any, out: Any, c: Any, activation: str, needs: Any) -> Any:
+    if on_tape(g):
+        c = linear(x, weight, bias)
+    match activation:
+        case "gelu" | "gelu_tanh":
+            kind = "none" if activation == "gelu" else "tanh"
+            gc = gelu_backward(g, c, approximate=kind)
+        case "silu":
+            gc = silu_backward(g, c)
+        case _:
+            gc = relu_backward(g, out)
+    return linear_gradients(gc, x, weight, needs)
 
 
 @op(method=True, inplace=True)
