@@ -134,6 +134,7 @@ from tensorlite.ops.index import (
     index_select as index_select,
     masked_select as masked_select,
     nonzero as nonzero,
+    repeat_interleave as repeat_interleave,
     scatter as scatter,
     scatter_add as scatter_add,
     take as take,
@@ -166,9 +167,19 @@ from tensorlite.ops.linalg import (
     mv as mv,
     outer as outer,
 )
+from tensorlite.ops.neural import (
+    erf as erf,
+    log_softmax as log_softmax,
+    relu as relu,
+    sigmoid as sigmoid,
+    softmax as softmax,
+    tanh as tanh,
+)
 from tensorlite.ops.order import (
     argsort as argsort,
     bincount as bincount,
+    max as max,
+    min as min,
     searchsorted as searchsorted,
     sort as sort,
     topk as topk,
@@ -187,9 +198,7 @@ from tensorlite.ops.reduce import (
     cumsum as cumsum,
     dist as dist,
     logsumexp as logsumexp,
-    max as max,
     mean as mean,
-    min as min,
     norm as norm,
     prod as prod,
     std as std,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite import autograd, dtypes, printing
-from tensorlite.autograd import Array, Hook, Node, RemovableHandle, Variable, unwrap, wrap
+from tensorlite.autograd import Array, Hook, Node, OpError, RemovableHandle, Variable, unwrap, wrap
 from tensorlite.creation import empty, full, ones, tensor, zeros
 from tensorlite.device import check_device, device
 from tensorlite.ops import convert, shape
@@ -48,6 +48,8 @@ class Size(tuple[int, ...]):
 
 
 CPU = device()
+_OLD_NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int",
+              "uint8": "Byte", "bool": "Bool"}  # fmt: skip
 
 
 class Tensor(Variable, Methods):
@@ -261,7 +263,7 @@ class Tensor(Variable, Methods):
     def item(self) -> Any:
         """The only element, as a Python number."""
         if self.array.size != 1:
-            raise RuntimeError(
+            raise OpError(
                 f"item: a Tensor with {self.array.size} elements cannot be converted to Scalar"
             )
         return self.array.item()
@@ -305,7 +307,9 @@ class Tensor(Variable, Methods):
 
     def type(self, dtype: Any = None) -> Any:
         """In another dtype; or without one, the name of its type."""
-        return f"{dtypes.dtype.prefix}.Tensor" if dtype is None else self.to(dtype)
+        if dtype is None:
+            return f"{dtypes.dtype.prefix}.{_OLD_NAMES[self.dtype.name]}Tensor"
+        return self.to(dtype)
 
     def type_as(self, other: Tensor) -> Tensor:
         """In the dtype of another tensor."""
@@ -426,7 +430,7 @@ class Tensor(Variable, Methods):
         return builtins.bool((self.array == unwrap(value)).any())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item() if self.array.ndim == 0 else self, spec) if spec else str(self)
+        return format(self.item(), spec) if self.array.ndim == 0 else object.__format__(self, spec)
 
     def __hash__(self) -> builtins.int:
         return id(self)

@@ -116,6 +116,7 @@ STEPS = Real(away=np.arange(-4, 4.5, 0.5))  # no number near a whole or a half o
 ELEMENTWISE = [
     Row("plus", [Real(), Real()], np.add),
     Row("minus", [Real(), Real()], np.subtract),
+    Row("rsub", [Real(), Real()], lambda x, y: y - x),
     Row("mul", [Real(), Real()], np.multiply),
     Row("mul", [Real(), 2.5], np.multiply),
     Row("true_divide", [Real(), POSITIVE], np.divide),
@@ -130,6 +131,7 @@ ELEMENTWISE = [
     Row("zero_where", [Mask(), Real()], lambda c, x: np.where(c, 0, x)),
     Row("pow", [POSITIVE, Real()], np.power),
     Row("pow", [Real(away=[0]), OneOf(0, 1, 2, 3, -1, 2.0)], lambda x, y: x**y),
+    Row("pow", [OneOf(0.7, 2), Real()], np.power),
     Row("square", [Real()], np.square),
     Row("sqrt", [POSITIVE], np.sqrt),
     Row("rsqrt", [POSITIVE], lambda x: 1 / np.sqrt(x)),
@@ -385,6 +387,18 @@ INDEX = [
 ]
 
 ORDER = [
+    Row(
+        "picked",
+        [Real("A b")],
+        lambda x, dim, indices, kind, keepdim: np.take_along_axis(x, indices, 1),
+        {"dim": 1, "indices": Ids("A C", below="b"), "kind": "sort", "keepdim": True},
+    ),
+    Row(
+        "picked",
+        [Real("A b")],
+        lambda x, dim, indices, kind, keepdim: np.take_along_axis(x, indices, 1)[:, 0],
+        {"dim": 1, "indices": Ids("A 1", below="b"), "kind": "max", "keepdim": False},
+    ),
     Row("argsort", [Real("A B")], np.argsort, {"dim": OneOf(0, -1)}),
     Row(
         "_top",

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tensorlite.generator import Generator as Generator
-from tensorlite.ops.reduce import ValuesAndIndices
+from tensorlite.ops.order import ValuesAndIndices
 from tensorlite.tensor import Tensor as Tensor
 
 Dim = builtins.int | Sequence[builtins.int] | None

@@ -86,7 +86,9 @@ class Node:
 
     @property
     def name(self) -> str:
-        return f"{self.op.grad_name}Backward0"
+        """What grad_fn prints: PyTorch's name for this call."""
+        name = self.op.grad_name
+        return name(self) if callable(name) else f"{name}Backward0"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:

@@ -22,6 +22,7 @@ from tensorlite.autograd.graph import (
 from tensorlite.autograd.watch import post
 
 F = TypeVar("F", bound=Callable[..., Any])
+GradName = str | Callable[[Node], str] | None
 
 METHODS: dict[str, Callable[..., Any]] = {}  # name on Tensor -> function
 FUNCTIONAL: dict[str, Callable[..., Any]] = {}  # name in nn.functional -> function
@@ -53,7 +54,7 @@ def op(
     *,
     sizes: bool = ...,
     view: bool = ...,
-    grad_name: str | None = ...,
+    grad_name: GradName = ...,
     **places: bool | str,
 ) -> Callable[[Callable[..., Any]], OpFunction]: ...
 
@@ -63,7 +64,7 @@ def op(
     *,
     sizes: bool = False,
     view: bool = False,
-    grad_name: str | None = None,
+    grad_name: GradName = None,
     **places: bool | str,
 ) -> Any:
     """Make an op of a function of arrays, or of arrays and numbers.
@@ -89,7 +90,7 @@ def op(
 
     sizes:     the arguments after the first may be written one by one: x.view(2, 3)
     view:      the result may share the memory of the first argument
-    grad_name: what grad_fn prints, if not the op's name
+    grad_name: what grad_fn prints before Backward0, if not the op's name; or node -> all of it
     places:    method=, functional=, inplace= (True or a name), see `exposed`
     """
     if function is None:
@@ -137,7 +138,7 @@ def op(
                 value = function(*arrays, **options)
             else:
                 value = post.watcher.forward(record.name, function, arrays, options)
-        except (ValueError, IndexError) as error:
+        except (ValueError, IndexError, RuntimeError) as error:
             raise record.named(error) from error
         residuals = nothing
         if type(value) is tuple and type(value[-1]) is dict:
@@ -225,9 +226,7 @@ class OpError(RuntimeError, ValueError):
 class Op:
     """What is known of an op: its function, its parameters, its vjp or rules."""
 
-    def __init__(
-        self, function: Callable[..., Any], grad_name: str | None, sizes: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], grad_name: GradName, sizes: bool) -> None:
         self.function = function
         self.sizes = sizes
         self.name = function.__name__
@@ -292,7 +291,10 @@ class Op:
     def named(self, error: Exception) -> Exception:
         """An error of the function, NumPy's perhaps, with the op's name in front."""
         text = str(error)
-        text = text if text.startswith(self.name) else f"{self.name}: {text}"
+        name = self.name.lstrip("_")
+        text = text if text.startswith(name) else f"{name}: {text}"
+        if isinstance(error, NotImplementedError):
+            return error
         return IndexError(text) if isinstance(error, IndexError) else OpError(text)
 
     # ------------------------------------------------------------------------------- recording

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, composed, op, unwrap
+from tensorlite.autograd import Array, Node, composed, op, unwrap
 from tensorlite.dtypes import promote
 from tensorlite.ops.elementwise import zero_where
 from tensorlite.ops.quiet import quiet
@@ -149,6 +149,8 @@ def bitwise_not(x: Array) -> Array:
 @op(grad_name="Where")
 def choose(condition: Array, x: Array, y: Array) -> Array:
     """x where condition holds, else y."""
+    if condition.dtype != np.bool_:
+        raise RuntimeError(f"where: condition must be bool, got {condition.dtype}; use != 0")
     x, y = promote(x, y)
     return np.where(condition, x, y)
 
@@ -166,7 +168,7 @@ def masked_fill(x: Array, mask: Array, value: Array) -> Array:
     if np.ndim(value) != 0:
         raise ValueError(f"masked_fill: value must have no axes, got shape {np.shape(value)}")
     if mask.dtype != np.bool_:
-        raise TypeError(f"masked_fill: mask must be bool, got {mask.dtype}")
+        raise RuntimeError(f"masked_fill: mask must be bool, got {mask.dtype}")
     return np.where(mask, quiet.run(np.asarray, value, x.dtype), x)
 
 
@@ -201,7 +203,11 @@ minimum.rules(
 )
 
 
-@op(method=True, inplace=True)
+def _clamp_name(node: Node) -> str:
+    return f"ClampBackward{int(node.parents[1:] == [None, None])}"
+
+
+@op(method=True, inplace=True, grad_name=_clamp_name)
 def clamp(x: Array, min: Array | float | None = None, max: Array | float | None = None) -> Array:
     """x, but no less than min and no more than max."""
     if min is None and max is None:

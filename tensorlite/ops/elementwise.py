@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorlite.autograd import Array, composed, op
+from tensorlite.autograd import Array, Node, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
 from tensorlite.ops.quiet import quiet
 
@@ -50,6 +50,16 @@ def minus(x: Array, y: Array) -> Array:
 
 
 minus.rules(lambda g: g, lambda g: -g)
+
+
+@op(grad_name=lambda node: "RsubBackward1")
+def rsub(x: Array, y: Array) -> Array:
+    """y - x"""
+    y, x = promote(y, x)
+    return quiet.run(np.subtract, y, x)
+
+
+rsub.rules(lambda g: -g, lambda g: g)
 
 
 @composed(method=True, inplace=True)
@@ -161,7 +171,12 @@ abs.rules(lambda g, x: g * sign(x))
 # --------------------------------------------------------------------------------- powers and roots
 
 
-@op(method=True, inplace=True)
+def _pow_name(node: Node) -> str:
+    numbers = [isinstance((node.saved or {}).get(name), (int, float)) for name in ("x", "y")]
+    return "PowBackward2" if numbers[0] else "PowBackward0" if numbers[1] else "PowBackward1"
+
+
+@op(method=True, inplace=True, grad_name=_pow_name)
 def pow(x: Array, y: Array) -> Array:
     """x to the power of y. For y = 2 and y = 1/2 it is a product and a root."""
     power = y if type(y) is int or type(y) is float else None
@@ -183,7 +198,8 @@ def _(g, x, y, out, needs):
         slope = y * pow(x, y - 1)
         gx = g * (slope if constant and y != 0 else zero_where(y == 0, slope))
     if needs[1]:
-        gy = g * zero_where((x == 0) & (y >= 0), out * log(x))
+        logarithm = float(np.log(x)) if isinstance(x, (int, float)) else log(x)
+        gy = g * zero_where((x == 0) & (y >= 0), out * logarithm)
     return gx, gy
 
 

@@ -83,6 +83,8 @@ def _part_of(part: Any) -> Any:
         array = array if array.size else array.astype(np.int64)
     else:
         array = np.asarray(part)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"an index must hold integers or booleans, got {type(part).__name__}")
     if array.dtype == np.uint8 and array.ndim:
         array = array.astype(np.bool_)  # the masks of old PyTorch
     if array.dtype.kind not in "iub":
@@ -203,6 +205,15 @@ def index_select(x: Array, *, dim: int, index: Array) -> Array:
 index_select.rules(lambda g, before, at: added_at(g, before, at))
 
 
+@composed(method=True)
+def repeat_interleave(x: Array, repeats: Array | int, dim: int | None = None) -> Array:
+    """Each slice along an axis several times in a row; dim None: each element of x flattened."""
+    if dim is None:
+        x, dim = reshape(x, (-1,)), 0
+    times = unwrap(repeats)
+    return index_select(x, dim, np.repeat(np.arange(x.shape[dim]), times))
+
+
 @op(method=True, inplace=True)
 def index_add(x: Array, dim: int, index: Array, source: Array, *, alpha: float = 1) -> Array:
     """x, with alpha * source[i] added to its slice index[i] along an axis; in order of i."""
@@ -253,13 +264,13 @@ index_copy.rules(
 # ------------------------------------------------------------------------ an index for each element
 
 
-def _mesh(x: Array, dim: int, index: Array) -> Index:
+def mesh_of(x: Array, dim: int, index: Array) -> Index:
     """The positions in x that index means: its own, but for axis dim, where its values are."""
     d = axis_of(dim, x.ndim)
     if x.ndim == 0:
         return ()
     if index.dtype.kind not in "iu":
-        raise IndexError(f"index must hold integers, got {index.dtype}")
+        raise RuntimeError(f"index must hold integers, got {index.dtype}")
     if index.ndim != x.ndim or any(
         n > m for i, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if i != d
     ):
@@ -276,7 +287,7 @@ def _mesh(x: Array, dim: int, index: Array) -> Index:
 @op(method=True)
 def gather(x: Array, *, dim: int, index: Array) -> Array:
     """y[i, j, k] = x[index[i, j, k], j, k] for dim 0; the index at axis dim for others."""
-    mesh = _mesh(x, dim, index)
+    mesh = mesh_of(x, dim, index)
     return x[mesh], {"before": x.shape, "mesh": mesh}
 
 
@@ -307,7 +318,7 @@ def take(x: Array, index: Array) -> Array:
 def scatter_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
     """x, with src where index says; the last of several wins."""
     y = x.copy()
-    mesh = _mesh(x, dim, index)
+    mesh = mesh_of(x, dim, index)
     y[mesh] = src
     return y, {"mesh": mesh}
 
@@ -321,7 +332,7 @@ scatter_at.rules(
 def scatter_add_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
     """x, with src added where index says, in ascending order of position."""
     y = x.copy()
-    mesh = _mesh(x, dim, index)
+    mesh = mesh_of(x, dim, index)
     np.add.at(y, mesh, src)
     return y, {"mesh": mesh}
 
@@ -331,7 +342,13 @@ scatter_add_at.rules(lambda g: g, lambda g, mesh: take_at(g, mesh))
 
 @composed(method=True, inplace=True)
 def scatter(
-    x: Array, dim: int, index: Array, src: Array = None, *, value: Any = None, reduce: str | None = None
+    x: Array,
+    dim: int,
+    index: Array,
+    src: Array | None = None,
+    *,
+    value: Any = None,
+    reduce: str | None = None,
 ) -> Any:
     """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
     if reduce not in (None, "add"):

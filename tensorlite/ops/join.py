@@ -216,6 +216,7 @@ def pad(x: Array, pad: Sizes, mode: str = "constant", value: float | None = None
 @op(method=True, inplace=True)
 def tril(x: Array, *, diagonal: int = 0) -> Array:
     """The lower triangle of the last two axes, zeros elsewhere."""
+    _check_matrix(x)
     return np.tril(x, diagonal)
 
 
@@ -225,10 +226,16 @@ tril.rules(lambda g, diagonal: tril(g, diagonal))
 @op(method=True, inplace=True)
 def triu(x: Array, *, diagonal: int = 0) -> Array:
     """The upper triangle of the last two axes, zeros elsewhere."""
+    _check_matrix(x)
     return np.triu(x, diagonal)
 
 
 triu.rules(lambda g, diagonal: triu(g, diagonal))
+
+
+def _check_matrix(x: Array) -> None:
+    if x.ndim < 2:
+        raise RuntimeError(f"needs a tensor of at least 2 axes, got shape {x.shape}")
 
 
 @op(method=True, view=True)

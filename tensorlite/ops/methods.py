@@ -12,12 +12,15 @@ from typing import Any
 
 from tensorlite.autograd import IN_PLACE, METHODS
 from tensorlite.ops import (  # noqa: F401
+    attention,
     compare,
     convert,
     elementwise,
     index,
     join,
     linalg,
+    loss,
+    neural,
     order,
     reduce,
     shape,
@@ -31,6 +34,11 @@ def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
     method.__name__ = name
     return method
+
+
+def _divide_number(self: Any, other: Any) -> Any:
+    """other / self, computed as PyTorch computes it."""
+    return elementwise.mul(elementwise.reciprocal(self), other)
 
 
 def _reversed(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +74,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     **{f"__{name}__": function for name, function in _BINARY.items()},
     **{f"__r{name}__": _reversed(function) for name, function in _BINARY.items()},
     **{f"__i{name}__": _in_place(f"__i{name}__", f) for name, f in _BINARY.items()},
+    "__rsub__": elementwise.rsub,
+    "__rtruediv__": _divide_number,
     "__neg__": elementwise.neg,
     "__abs__": elementwise.abs,
     "__invert__": compare.bitwise_not,

@@ -1,15 +1,85 @@
-"""Sorting, the k largest, distinct values, counts."""
+"""The extremes and where they stand, sorting, the k largest, distinct values, counts."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tensorlite import dtypes
 from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
-from tensorlite.ops.index import gather
-from tensorlite.ops.reduce import ValuesAndIndices
-from tensorlite.ops.shape import axis_of
+from tensorlite.ops.compare import maximum, minimum
+from tensorlite.ops.index import added_at, mesh_of
+from tensorlite.ops.reduce import amax, amin, argmax, argmin
+from tensorlite.ops.shape import axis_of, reshape, squeeze
+
+# ---------------------------------------------------------------------------- values and indices
+
+
+class ValuesAndIndices(NamedTuple):
+    """What was found along an axis, and where it stood."""
+
+    values: Any
+    indices: Any
+
+
+class _Found(ValuesAndIndices):
+    """It prints under the name of the function that found it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        name = f"{dtypes.dtype.prefix}.return_types.{type(self).__name__}"
+        return f"{name}(\nvalues={self.values!r},\nindices={self.indices!r})"
+
+
+_RESULTS = {
+    name: type(name, (_Found,), {"__slots__": ()}) for name in ("max", "min", "sort", "topk")
+}
+
+
+@op(grad_name=lambda node: f"{(node.saved or {}).get('kind', 'gather').capitalize()}Backward0")
+def picked(x: Array, *, dim: int, indices: Array, kind: str, keepdim: bool = True) -> Array:
+    """The elements of x at indices along an axis, which goes if there is one index a row."""
+    mesh = mesh_of(x, dim, indices)
+    y = x[mesh]
+    kept = {"before": x.shape, "mesh": mesh, "stands": y.shape}
+    return (y if keepdim or not x.ndim else y.squeeze(dim)), kept
+
+
+@picked.vjp
+def _(g, before, mesh, stands, kind):
+    return added_at(reshape(g, stands), before, mesh)
+
+
+def found(kind: str, x: Array, indices: Array, dim: int, keepdim: bool = True) -> ValuesAndIndices:
+    """The elements of x at indices, and the indices, under the name of what found them."""
+    values = picked(x, dim, indices, kind, keepdim)
+    indices = indices if keepdim or not x.ndim else squeeze(indices, dim)
+    return _RESULTS[kind](values, indices)
+
+
+@composed(method=True)
+def max(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
+    """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
+    if dim is None and other is None:
+        return amax(x)
+    if not isinstance(dim, int):
+        return maximum(x, dim if other is None else other)
+    return found("max", x, argmax(x, dim, True), dim, keepdim)
+
+
+@composed(method=True)
+def min(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
+    """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
+    if dim is None and other is None:
+        return amin(x)
+    if not isinstance(dim, int):
+        return minimum(x, dim if other is None else other)
+    return found("min", x, argmin(x, dim, True), dim, keepdim)
+
+
+# --------------------------------------------------------------------------------------- sorting
 
 
 @op(method=True)
@@ -30,17 +100,17 @@ def sort(
     x: Array, dim: int = -1, descending: bool = False, stable: bool = False
 ) -> ValuesAndIndices:
     """(values, indices) in ascending or descending order along an axis."""
-    indices = argsort(x, dim, descending, stable)
-    return ValuesAndIndices(gather(x, dim, indices), indices)
+    return found("sort", x, argsort(x, dim, descending, stable), dim)
 
 
 @op
 def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
     d = axis_of(dim, x.ndim)
-    if not 0 <= k <= x.shape[d]:
-        raise RuntimeError(f"topk: k must lie in [0, {x.shape[d]}], got {k}")
+    length = x.shape[d] if x.ndim else 1
+    if not 0 <= k <= length:
+        raise RuntimeError(f"topk: k must lie in [0, {length}], got {k}")
     order = argsort(x, d, largest)
-    return order[(slice(None),) * d + (slice(k),)]
+    return order[(slice(None),) * d + (slice(k),)] if x.ndim else order
 
 
 @composed(method=True)
@@ -48,8 +118,10 @@ def topk(
     x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesAndIndices:
     """The k largest (or smallest) elements along an axis, in order, and where they stand."""
-    indices = _top(x, k, dim, largest)
-    return ValuesAndIndices(gather(x, dim, indices), indices)
+    return found("topk", x, _top(x, k, dim, largest), dim)
+
+
+# -------------------------------------------------------------------------- distinct values, counts
 
 
 @composed(method=True)

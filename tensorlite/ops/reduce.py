@@ -6,20 +6,19 @@ dim is an axis, several, or None for all; keepdim leaves axes of length 1 in the
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tensorlite import dtypes
-from tensorlite.autograd import Array, composed, op
+from tensorlite.autograd import Array, Node, composed, op
 from tensorlite.dtypes import as_float
-from tensorlite.ops.compare import isnan, maximum, minimum
+from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
-from tensorlite.ops.index import gather
 from tensorlite.ops.join import stack, unbind
 from tensorlite.ops.quiet import quiet
-from tensorlite.ops.shape import axis_of, flip, reshape, squeeze, stretched
+from tensorlite.ops.shape import axis_of, flip, reshape, stretched
 
 Dim = int | Sequence[int] | None
 _add_up: Any = np.add.reduce  # (x, axes, dtype, out, keepdims)
@@ -36,10 +35,15 @@ def axes_of(dim: Dim, ndim: int) -> tuple[int, ...]:
     return tuple(dims) if ndim else ()
 
 
+def _name(name: str, whole: int, part: int) -> Callable[[Node], str]:
+    """PyTorch numbers its kinds of a reduction: of everything, or over axes."""
+    return lambda node: f"{name}Backward{part if node.shape else whole}"
+
+
 # ----------------------------------------------------------------------------------- sums and means
 
 
-@op(method=True)
+@op(method=True, grad_name=_name("Sum", 0, 1))
 def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
@@ -58,13 +62,13 @@ sum.rules(lambda g, before, axes: spread(g, before, axes))
 spread.rules(lambda g, axes, before: reshape(sum(g, axes), before))
 
 
-@op(method=True)
+@op(method=True, grad_name=_name("Mean", 0, 1))
 def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
     """The mean over dim."""
     if dtype is not None:
         x = x.astype(dtypes.to_numpy(dtype), copy=False)
     if x.dtype.kind != "f":
-        raise TypeError(
+        raise RuntimeError(
             f"mean: the input must be floating point, got {x.dtype}; use x.float().mean() or dtype="
         )
     axes = axes_of(dim, x.ndim)
@@ -153,7 +157,7 @@ def std_mean(
 # ---------------------------------------------------------------------------------------- products
 
 
-@op(method=True)
+@op(method=True, grad_name=_name("Prod", 0, 1))
 def prod(x: Array, *, dim: int | None = None, keepdim: bool = False, dtype: Any = None) -> Array:
     """The product over an axis, or of all elements."""
     if dtype is not None:
@@ -245,7 +249,8 @@ def _(g, x, out, axes):
 def _extreme(ufunc: Any, x: Array, dim: Dim, keepdim: bool) -> tuple[Array, dict[str, Any]]:
     axes = axes_of(dim, x.ndim)
     if _count(x, axes) == 0 and x.ndim:
-        raise IndexError(f"needs at least one element along dim, got shape {x.shape}")
+        kind = RuntimeError if dim is None else IndexError
+        raise kind(f"needs at least one element along dim, got shape {x.shape}")
     return ufunc.reduce(x, axes, None, None, keepdim), {"axes": axes}
 
 
@@ -254,7 +259,7 @@ def _shared_among_ties(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
     return spread(g, x.shape, axes) * hit / spread(sum(hit, axes), x.shape, axes)
 
 
-@op(method=True, grad_name="Max")
+@op(method=True, grad_name=_name("Max", 1, 0))
 def amax(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
     """The largest element over dim; ties share the gradient."""
     return _extreme(np.maximum, x, dim, keepdim)
@@ -263,7 +268,7 @@ def amax(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
 amax.rules(lambda g, x, out, axes: _shared_among_ties(g, x, out, axes))
 
 
-@op(method=True, grad_name="Min")
+@op(method=True, grad_name=_name("Min", 1, 0))
 def amin(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
     """The smallest element over dim; ties share the gradient."""
     return _extreme(np.minimum, x, dim, keepdim)
@@ -291,41 +296,6 @@ def _arg(function: Any, x: Array, dim: int | None, keepdim: bool) -> Array:
     if (x.size if d is None else x.shape[d]) == 0:
         raise IndexError(f"needs at least one element along dim, got shape {x.shape}")
     return np.asarray(function(x, d, keepdims=keepdim), np.int64)
-
-
-class ValuesAndIndices(NamedTuple):
-    """What was found along an axis, and where it stood."""
-
-    values: Any
-    indices: Any
-
-
-def along(x: Any, indices: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
-    """The elements of x at indices, which have one index along dim."""
-    values = gather(x, dim, indices)
-    if not keepdim and x.ndim:
-        values, indices = squeeze(values, dim), squeeze(indices, dim)
-    return ValuesAndIndices(values, indices)
-
-
-@composed(method=True)
-def max(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
-    """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
-    if dim is None and other is None:
-        return amax(x)
-    if not isinstance(dim, int):
-        return maximum(x, dim if other is None else other)
-    return along(x, argmax(x, dim, True), dim, keepdim)
-
-
-@composed(method=True)
-def min(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
-    """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
-    if dim is None and other is None:
-        return amin(x)
-    if not isinstance(dim, int):
-        return minimum(x, dim if other is None else other)
-    return along(x, argmin(x, dim, True), dim, keepdim)
 
 
 @composed(method=True)

@@ -34,7 +34,7 @@ def sizes_of(size: Any) -> tuple[int, ...]:
 # ----------------------------------------------------------------------------------- the same order
 
 
-@op(method=True, sizes=True, view=True)
+@op(method=True, sizes=True, view=True, grad_name="View")
 def reshape(x: Array, *, shape: Sizes) -> Array:
     """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
     return x.reshape(sizes_of(shape)), {"before": x.shape}
@@ -163,7 +163,7 @@ def movedim(x: Array, source: int | Sizes, destination: int | Sizes) -> Array:
     return permute(x, order)
 
 
-@op(method=True)
+@op(method=True, sizes=True)
 def flip(x: Array, *, dims: int | Sizes) -> Array:
     """Axes reversed."""
     return np.flip(x, sizes_of(dims)).copy()
