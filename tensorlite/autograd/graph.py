@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
@@ -20,6 +20,7 @@ import numpy as np
 # says that; what callers see is in the generated stubs.
 Array: TypeAlias = Any
 Hook: TypeAlias = Callable[[Any], Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 numbers = itertools.count(1)
 
@@ -220,7 +221,7 @@ class _Mode:
         copy.recording, copy.inference = self.recording, self.inference
         return copy
 
-    def __call__(self, function: Callable[..., Any]) -> Any:
+    def __call__(self, function: F) -> F:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
@@ -238,20 +239,26 @@ class _Mode:
                 finally:
                     generator.close()
 
-            return generate
+            return cast(F, generate)
 
         @functools.wraps(function)
         def run(*args: Any, **keywords: Any) -> Any:
             with self._copy():
                 return function(*args, **keywords)
 
-        return run
+        return cast(F, run)
 
 
 class _Plain(_Mode):
     """A mode without arguments, which may decorate with or without its parentheses."""
 
-    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+    @overload
+    def __new__(cls) -> Self: ...
+
+    @overload
+    def __new__(cls, function: F, /) -> F: ...  # type: ignore[misc]
+
+    def __new__(cls, function: Any = None) -> Any:
         mode = object.__new__(cls)
         return mode if function is None else mode(function)
 
@@ -271,6 +278,12 @@ class enable_grad(_Plain):
 class inference_mode(_Mode):
     """As no_grad; is_inference_mode_enabled() is True inside."""
 
+    @overload
+    def __new__(cls, mode: bool = ...) -> Self: ...
+
+    @overload
+    def __new__(cls, mode: F, /) -> F: ...  # type: ignore[misc]
+
     def __new__(cls, mode: Any = True) -> Any:
         self = object.__new__(cls)
         self.inference = mode if isinstance(mode, bool) else True
@@ -289,7 +302,7 @@ class set_grad_enabled(_Mode):
     def __enter__(self) -> None:
         state.recording = self.recording
 
-    def __call__(self, function: Callable[..., Any]) -> Any:
+    def __call__(self, function: F) -> F:
         state.recording = self.before[0]  # as a decorator it acts inside the function only
         return super().__call__(function)
 
