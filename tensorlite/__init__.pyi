@@ -72,6 +72,11 @@ from tensorlite.random import randn_like as randn_like
 from tensorlite.random import randperm as randperm
 from tensorlite.random import seed as seed
 from tensorlite.random import set_rng_state as set_rng_state
+from tensorlite.serialization import load as load
+from tensorlite.serialization import save as save
+from tensorlite import nn as nn
+from tensorlite import optim as optim
+from tensorlite import testing as testing
 float: dtype
 double: dtype
 int: dtype

@@ -10,16 +10,17 @@ FLOORS = [
     ["tensorlite.dtypes", "tensorlite.device"],
     ["tensorlite.generator"],
     ["tensorlite.ops"],
-    ["tensorlite.creation", "tensorlite.printing"],
+    ["tensorlite.creation", "tensorlite.printing", "tensorlite.generator"],
     ["tensorlite.tensor"],
     ["tensorlite.random"],
     ["tensorlite.testing", "tensorlite.data", "tensorlite.serialization", "tensorlite.profiler"],
     ["tensorlite.nn"],
     ["tensorlite.optim"],
-    ["tensorlite.doctor"],
+    ["tensorlite.startup", "tensorlite.doctor"],
     ["tensorlite"],
     ["tensorlite.__main__", "gpt"],
-    ["benchmarks", "tests"],
+    ["benchmarks"],
+    ["tests"],
 ]
 OWN = ("tensorlite", "gpt", "benchmarks", "tests")
 

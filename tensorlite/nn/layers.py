@@ -42,8 +42,8 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight, self.bias)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (
@@ -85,7 +85,7 @@ class Embedding(Module):
         if self.padding_idx is not None:
             self.weight.data[self.padding_idx] = 0
 
-    def forward(self, ids: Tensor) -> Tensor:
+    def forward(self, ids: Tensor) -> Any:
         return F.embedding(ids, self.weight, self.padding_idx)
 
     def extra_repr(self) -> str:
@@ -123,7 +123,7 @@ class LayerNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -155,7 +155,7 @@ class RMSNorm(Module):
         if self.weight is not None:
             init.ones_(self.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
@@ -176,7 +176,7 @@ class Dropout(Module):
             raise ValueError(f"Dropout: p must lie in [0, 1], got {p}")
         self.p, self.inplace = p, inplace
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
@@ -189,7 +189,7 @@ class Identity(Module):
     def __init__(self, *args: Any, **keywords: Any) -> None:
         super().__init__()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         return x
 
 
@@ -203,8 +203,8 @@ class GELU(Module):
         super().__init__()
         self.approximate = approximate
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.gelu(x, approximate=self.approximate)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.gelu(x, approximate=self.approximate)
 
     def extra_repr(self) -> str:
         return f"approximate={self.approximate!r}"
@@ -217,8 +217,8 @@ class ReLU(Module):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.relu(x)
 
 
 class SiLU(Module):
@@ -228,22 +228,22 @@ class SiLU(Module):
         super().__init__()
         self.inplace = inplace
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.silu(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.silu(x)
 
 
 class Tanh(Module):
     """tanh(x)"""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.tanh(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.tanh(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x))"""
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.sigmoid(x)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.sigmoid(x)
 
 
 class Softmax(Module):
@@ -253,8 +253,8 @@ class Softmax(Module):
         super().__init__()
         self.dim = dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.softmax(x, dim=self.dim)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor) -> Any:
+        return F.softmax(x, dim=self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"
@@ -278,8 +278,8 @@ class CrossEntropyLoss(Module):
         self.ignore_index, self.reduction = ignore_index, reduction
         self.label_smoothing = label_smoothing
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return F.cross_entropy(  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, target: Tensor) -> Any:
+        return F.cross_entropy(
             x,
             target,
             weight=self.weight,
@@ -299,8 +299,8 @@ class NLLLoss(Module):
         self.register_buffer("weight", weight)
         self.ignore_index, self.reduction = ignore_index, reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return F.nll_loss(  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, target: Tensor) -> Any:
+        return F.nll_loss(
             x,
             target,
             weight=self.weight,
@@ -316,8 +316,8 @@ class MSELoss(Module):
         super().__init__()
         self.reduction = reduction
 
-    def forward(self, x: Tensor, target: Tensor) -> Tensor:
-        return F.mse_loss(x, target, reduction=self.reduction)  # type: ignore[no-any-return]
+    def forward(self, x: Tensor, target: Tensor) -> Any:
+        return F.mse_loss(x, target, reduction=self.reduction)
 
 
 # -------------------------------------------------------------------------------------- containers
@@ -436,15 +436,15 @@ class ModuleDict(Module):
     def __len__(self) -> int:
         return len(self._modules)
 
-    def keys(self) -> Iterable[str]:
+    def keys(self) -> Any:
         """The names."""
         return self._modules.keys()
 
-    def values(self) -> Iterable[Any]:
+    def values(self) -> Any:
         """The modules."""
         return self._modules.values()
 
-    def items(self) -> Iterable[tuple[str, Any]]:
+    def items(self) -> Any:
         """Names and modules."""
         return self._modules.items()
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import as_float, to_numpy
-from tensorlite.kernels import activation, norm, softmax as rows
+from tensorlite.kernels import activation, norm, softmax as kernels
 from tensorlite.kernels.embedding import embedding_backward
 from tensorlite.kernels.matmul import linear_activation as linear_activation_kernel
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
@@ -37,23 +37,38 @@ def _over_rows(kernel: Any, dim: int, *arrays: Array) -> Array:
     if not shape:
         return _over_rows(kernel, -1, *(x.reshape(1) for x in arrays)).reshape(())
     axis = axis_of(dim, len(shape))
-    last = axis == len(shape) - 1
-    moved = arrays if last else [np.moveaxis(x, axis, -1) for x in arrays]
-    y = kernel(*(x.reshape(-1, shape[axis]) for x in moved)).reshape(moved[0].shape)
-    return y if last else np.moveaxis(y, -1, axis)
+    if axis == len(shape) - 1:
+        return np.asarray(kernel(*map(_rows, arrays)).reshape(shape))
+    moved = [np.moveaxis(x, axis, -1) for x in arrays]
+    y = kernel(*map(_rows, moved)).reshape(moved[0].shape)
+    return np.ascontiguousarray(np.moveaxis(y, -1, axis))
 
 
-def _floating(name: str, x: Array, dtype: Any) -> Array:
+def _rows(x: Any) -> Any:
+    """x as a matrix: (..., N) -> (R, N). A size of -1 would have no meaning beside a 0."""
+    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _floating(name: str, *arrays: Array | None) -> np.dtype[Any]:
+    """The one floating-point type of all arrays, None aside."""
+    kinds = {x.dtype for x in arrays if x is not None}
+    kind = kinds.pop()
+    if kinds or kind.kind != "f":
+        got = ", ".join(sorted(map(str, (kind, *kinds))))
+        raise OpError(f"{name}: needs tensors of one floating-point dtype, got {got}; use .float()")
+    return kind
+
+
+def _cast(name: str, x: Array, dtype: Any) -> Array:
     x = x if dtype is None else x.astype(to_numpy(dtype), copy=False)
-    if x.dtype.kind != "f":
-        raise OpError(f"{name}: needs a floating-point tensor, got {x.dtype}; pass dtype=")
+    _floating(name, x)
     return x
 
 
 @op(method=True, functional=True)
 def softmax(x: Array, *, dim: int, dtype: Any = None) -> Array:
     """exp(x) / sum(exp(x)) over dim. A row of -inf only gives NaN."""
-    return _over_rows(rows.softmax, dim, _floating("softmax", x, dtype))
+    return _over_rows(kernels.softmax, dim, _cast("softmax", x, dtype))
 
 
 @softmax.vjp
@@ -61,13 +76,13 @@ def _(g: Any, out: Any, dim: int) -> Any:
     """gx = y (g - sum(g y))"""
     if on_tape(g):
         return mul(out, minus(g, sum(mul(g, out), dim, True)))
-    return _over_rows(rows.softmax_backward, dim, g, out)
+    return _over_rows(kernels.softmax_backward, dim, g, out)
 
 
 @op(method=True, functional=True)
 def log_softmax(x: Array, *, dim: int, dtype: Any = None) -> Array:
     """x - log(sum(exp(x))) over dim, without overflow."""
-    return _over_rows(rows.log_softmax, dim, _floating("log_softmax", x, dtype))
+    return _over_rows(kernels.log_softmax, dim, _cast("log_softmax", x, dtype))
 
 
 @log_softmax.vjp
@@ -75,7 +90,7 @@ def _(g: Any, out: Any, dim: int) -> Any:
     """gx = g - exp(y) sum(g)"""
     if on_tape(g):
         return minus(g, mul(exp(out), sum(g, dim, True)))
-    return _over_rows(rows.log_softmax_backward, dim, g, out)
+    return _over_rows(kernels.log_softmax_backward, dim, g, out)
 
 
 # ------------------------------------------------------------------------------------------ norms
@@ -84,7 +99,8 @@ def _(g: Any, out: Any, dim: int) -> Any:
 @op
 def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float = 1e-5) -> Any:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis. Ba et al. 2016."""
-    y, center, rstd = norm.layer_norm(x.reshape(-1, x.shape[-1]), weight, bias, eps)
+    _floating("layer_norm", x, weight, bias)
+    y, center, rstd = norm.layer_norm(_rows(x), weight, bias, eps)
     return y.reshape(x.shape), {"center": center, "rstd": rstd}
 
 
@@ -95,25 +111,24 @@ def _(
     if on_tape(g):
         d = minus(x, mean(x, -1, True))
         return _norm_gradients(g, d, weight, eps, True)
-    flat = -1, x.shape[-1]
-    gx, gw, gb = norm.layer_norm_backward(g.reshape(flat), x.reshape(flat), weight, center, rstd)
-    return gx.reshape(x.shape), gw if needs[1] else None, gb if needs[2] else None
+    gx, gw, gb = norm.layer_norm_backward(_rows(g), _rows(x), weight, center, rstd, needs[2])
+    return gx.reshape(x.shape), gw, gb
 
 
 @op
 def rms_norm(x: Array, weight: Array | None, *, eps: float) -> Any:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis. Zhang and Sennrich 2019."""
-    y, rstd = norm.rms_norm(x.reshape(-1, x.shape[-1]), weight, eps)
+    _floating("rms_norm", x, weight)
+    y, rstd = norm.rms_norm(_rows(x), weight, eps)
     return y.reshape(x.shape), {"rstd": rstd}
 
 
 @rms_norm.vjp
-def _(g: Any, x: Any, weight: Any, rstd: Array, eps: float, needs: tuple[bool, ...]) -> Any:
+def _(g: Any, x: Any, weight: Any, rstd: Array, eps: float) -> Any:
     if on_tape(g):
         return _norm_gradients(g, x, weight, eps, False)[:2]
-    flat = -1, x.shape[-1]
-    gx, gw = norm.rms_norm_backward(g.reshape(flat), x.reshape(flat), weight, rstd)
-    return gx.reshape(x.shape), gw if needs[1] else None
+    gx, gw = norm.rms_norm_backward(_rows(g), _rows(x), weight, rstd)
+    return gx.reshape(x.shape), gw
 
 
 def _norm_gradients(g: Any, d: Any, weight: Any, eps: float, centered: bool) -> tuple[Any, ...]:
@@ -124,9 +139,8 @@ def _norm_gradients(g: Any, d: Any, weight: Any, eps: float, centered: bool) -> 
     inner = minus(h, mul(n, mean(mul(h, n), -1, True)))
     if centered:
         inner = minus(inner, mean(h, -1, True))
-    flat = -1, d.shape[-1]
-    gw = None if weight is None else sum(reshape(mul(g, n), flat), 0)
-    return mul(inner, rstd), gw, sum(reshape(g, flat), 0)
+    gw = None if weight is None else sum(_rows(mul(g, n)), 0)
+    return mul(inner, rstd), gw, sum(_rows(g), 0)
 
 
 # ------------------------------------------------------------------------------------ activations
@@ -138,6 +152,7 @@ def gelu(x: Array, *, approximate: str = "none") -> Array:
     (x + 0.044715 x^3). Hendrycks and Gimpel 2016."""
     if approximate not in ("none", "tanh"):
         raise OpError(f"gelu: approximate must be 'none' or 'tanh', got '{approximate}'")
+    _floating("gelu", x)
     return activation.gelu(x) if approximate == "none" else activation.gelu_tanh(x)
 
 
@@ -172,10 +187,13 @@ def _(h: Any, g: Any, x: Any, approximate: str) -> Any:
 @op(functional=True)
 def silu(x: Array) -> Array:
     """x sigmoid(x)"""
+    _floating("silu", x)
     return activation.silu(x)
 
 
-silu.rules(lambda g, x: silu_backward(g, x))
+@silu.vjp
+def _(g: Any, x: Any) -> Any:
+    return silu_backward(g, x)
 
 
 @op
@@ -223,7 +241,9 @@ def relu(x: Array) -> Array:
     return activation.relu(x) if x.dtype.kind == "f" else np.maximum(x, x.dtype.type(0))
 
 
-relu.rules(lambda g, out: relu_backward(g, out))
+@relu.vjp
+def _(g: Any, out: Any) -> Any:
+    return relu_backward(g, out)
 
 
 @op
@@ -232,12 +252,15 @@ def relu_backward(g: Array, y: Array) -> Array:
     return activation.relu_backward(g, y)
 
 
-relu_backward.rules(lambda h, y: relu_backward(h, y), None)
+@relu_backward.vjp
+def _(h: Any, y: Any) -> Any:
+    return relu_backward(h, y), None
 
 
 @op(functional=True)
 def relu_squared(x: Array) -> Array:
     """max(x, 0)^2. So et al. 2021, Primer."""
+    _floating("relu_squared", x)
     return activation.relu_squared(x)
 
 
@@ -253,6 +276,7 @@ def swiglu(gate: Array, up: Array) -> Array:
     """silu(gate) up. Shazeer 2020."""
     if gate.shape != up.shape:
         raise OpError(f"swiglu: gate and up must have one shape, got {gate.shape} and {up.shape}")
+    _floating("swiglu", gate, up)
     return activation.swiglu(gate, up)
 
 
@@ -312,10 +336,10 @@ erf.rules(lambda g, x: mul(g, mul(exp(neg(square(x))), 2 / math.sqrt(math.pi))))
 @op
 def dropout(x: Array, *, kept: Array, p: float) -> Array:
     """x / (1 - p) where kept, else 0. Srivastava et al. 2014."""
+    _floating("dropout", x)
     if p == 1:
         return np.zeros_like(x)
-    one = x.dtype.type(1)
-    return np.asarray(x * (kept * (one / x.dtype.type(1 - p))))
+    return activation.masked(x, kept, x.dtype.type(1) / x.dtype.type(1 - p))
 
 
 dropout.rules(lambda g, kept, p: dropout(g, kept=kept, p=p))
@@ -340,7 +364,7 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> A
 @embedding.vjp
 def _(g: Any, ids: Any, padding_idx: int | None, num_rows: int) -> Any:
     flat = np.ascontiguousarray(unwrap(ids), np.int64).reshape(-1)
-    rows_of_g = reshape(g, (-1, g.shape[-1]))
+    rows_of_g = _rows(g)
     if padding_idx is not None:
         rows_of_g = mul(rows_of_g, (flat != padding_idx)[:, None].astype(unwrap(g).dtype))
     if on_tape(g):
