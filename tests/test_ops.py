@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import tensorlite as tl
-from cases import ROWS, Ids, Mask, OneOf, Real, Row, Shape
+from cases import ROWS
+from row import Ids, Mask, OneOf, Real, Row, Shape
 from tensorlite.autograd import OPS, grad, unwrap, wrap
 from tensorlite.testing import gradcheck
 
