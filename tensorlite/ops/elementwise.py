@@ -185,7 +185,10 @@ def pow(x: Array, y: Array) -> Array:
         return quiet.run(np.multiply, x, x)
     if power == 0.5:
         return quiet.run(np.sqrt, x)
-    if np.result_type(x, y).kind == "i" and np.any(np.less(y, 0)):
+    kind = np.result_type(x, y).kind
+    if kind == "b":
+        raise NotImplementedError("pow: not defined for booleans; convert with .int() or .float()")
+    if kind == "i" and np.any(np.less(y, 0)):
         raise RuntimeError("pow: integers to negative integer powers are not allowed; use floats")
     return quiet.run(np.power, x, y)
 
