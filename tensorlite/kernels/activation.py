@@ -83,8 +83,8 @@ def _erf_near_zero(x):
 @simd.overload(_erf_near_zero)
 def _(x):
     if x.dtype.bitwidth == 32:
-        p = (_ERF_32[0] - 1, *_ERF_32[1:])
-        return lambda x: simd.fma(x, simd.polynomial(x * x, p), x)
+        less_one = (_ERF_32[0] - 1, *_ERF_32[1:])
+        return lambda x: simd.fma(x, simd.polynomial(x * x, less_one), x)
     p, q = _ERF_64
     return lambda x: x * (simd.polynomial(x * x, p) / simd.polynomial(x * x, q))
 
@@ -200,8 +200,7 @@ def _tanh_near_zero(x):
 @simd.overload(_tanh_near_zero)
 def _(x):
     if x.dtype.bitwidth == 32:
-        p = _TANH_32
-        return lambda x: simd.fma(x * (x * x), simd.polynomial(x * x, p), x)
+        return lambda x: simd.fma(x * (x * x), simd.polynomial(x * x, _TANH_32), x)
     p, q = _TANH_64
     return lambda x: simd.fma(x * (x * x), simd.polynomial(x * x, p) / simd.polynomial(x * x, q), x)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba.core import types
+from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic
 
 from tensorlite.kernels.simd.vectors import Vector, _call, _splat
@@ -16,7 +16,7 @@ def polynomial(typing, x, coefficients):
 
     Coefficients known when compiling are rounded to x's type then, and cost nothing.
     """
-    if not (isinstance(x, Vector) and isinstance(coefficients, types.UniTuple)):
+    if not (isinstance(x, Vector) and isinstance(coefficients, UniTuple)):
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
