@@ -13,6 +13,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, Node, composed, op
 from tensorlite.kernels.matmul import linear as linear_kernel, matmul as matmul_kernel
+from tensorlite.kernels.reduce import column_sum
 from tensorlite.ops.elementwise import mul
 from tensorlite.ops.index import getitem
 from tensorlite.ops.reduce import sum
@@ -173,7 +174,8 @@ def _linear_gweight(g: Array, x: Array) -> Array:
 
 
 def _linear_gbias(g: Array) -> Array:
-    return sum(_rows(g), 0)
+    rows = _rows(g)
+    return column_sum(rows) if isinstance(rows, np.ndarray) else sum(rows, 0)
 
 
 linear.rules(lambda g, weight: matmul(g, weight), _linear_gweight, _linear_gbias)
