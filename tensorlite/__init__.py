@@ -175,14 +175,6 @@ from tensorlite.ops.neural import (
     softmax as softmax,
     tanh as tanh,
 )
-from tensorlite.ops.neural import (
-    erf as erf,
-    log_softmax as log_softmax,
-    relu as relu,
-    sigmoid as sigmoid,
-    softmax as softmax,
-    tanh as tanh,
-)
 from tensorlite.ops.order import (
     argsort as argsort,
     bincount as bincount,
@@ -250,10 +242,9 @@ from tensorlite.random import (
     seed as seed,
     set_rng_state as set_rng_state,
 )
-
 from tensorlite.serialization import load as load, save as save
 
-from tensorlite import nn as nn, optim as optim, testing as testing  # isort: skip
+from tensorlite import data as data, nn as nn, optim as optim, testing as testing  # isort: skip
 
 float = float32
 double = float64

@@ -74,6 +74,7 @@ from tensorlite.random import seed as seed
 from tensorlite.random import set_rng_state as set_rng_state
 from tensorlite.serialization import load as load
 from tensorlite.serialization import save as save
+from tensorlite import data as data
 from tensorlite import nn as nn
 from tensorlite import optim as optim
 from tensorlite import testing as testing
@@ -87,21 +88,21 @@ def abs(x: Tensor) -> Tensor:
     """|x|"""
 def acos(x: Tensor) -> Tensor:
     """The angle in [0, pi] whose cosine is x."""
-def add(x: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
-    """x + alpha * other"""
-def addcdiv(x: Tensor, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
-    """x + value * tensor1 / tensor2"""
-def addcmul(x: Tensor, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
-    """x + value * tensor1 * tensor2"""
+def add(input: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    """input + alpha * other"""
+def addcdiv(input: Tensor, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
+    """input + value * tensor1 / tensor2"""
+def addcmul(input: Tensor, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
+    """input + value * tensor1 * tensor2"""
 def all(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
     """Are all elements over dim nonzero?"""
-def allclose(x: Tensor, other: Number, rtol: builtins.float = ..., atol: builtins.float = ..., equal_nan: builtins.bool = ...) -> builtins.bool:
-    """Is |x - other| <= atol + rtol * |other| everywhere?"""
+def allclose(input: Tensor, other: Number, rtol: builtins.float = ..., atol: builtins.float = ..., equal_nan: builtins.bool = ...) -> builtins.bool:
+    """Is |input - other| <= atol + rtol * |other| everywhere?"""
 def amax(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
     """The largest element over dim; ties share the gradient."""
 def amin(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
     """The smallest element over dim; ties share the gradient."""
-def aminmax(x: Tensor, *, dim: builtins.int | None = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
+def aminmax(input: Tensor, *, dim: builtins.int | None = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
     """(smallest, largest)"""
 def any(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
     """Is any element over dim nonzero?"""
@@ -111,8 +112,8 @@ def argmin(x: Tensor, dim: builtins.int | None = ..., keepdim: builtins.bool = .
     """Where the smallest element is along an axis, or in x flattened: the first of several."""
 def argsort(x: Tensor, dim: builtins.int = ..., descending: builtins.bool = ..., stable: builtins.bool = ...) -> Tensor:
     """Where the sorted elements stand along an axis; equal ones in their order, nan as largest."""
-def argwhere(x: Tensor) -> Tensor:
-    """The positions where x is not zero, a row each."""
+def argwhere(input: Tensor) -> Tensor:
+    """The positions where input is not zero, a row each."""
 def asin(x: Tensor) -> Tensor:
     """The angle in [-pi/2, pi/2] whose sine is x."""
 def atan(x: Tensor) -> Tensor:
@@ -131,17 +132,17 @@ def bitwise_xor(x: Tensor, y: Number) -> Tensor:
     """x ^ y"""
 def bmm(x: Tensor, y: Number) -> Tensor:
     """x @ y of two stacks of as many matrices: (B, M, K) @ (B, K, N) -> (B, M, N)."""
-def broadcast_to(x: Tensor, size: Sizes) -> Tensor:
-    """x stretched to a shape."""
+def broadcast_to(input: Tensor, size: Sizes) -> Tensor:
+    """input stretched to a shape."""
 def cat(tensors: Sequence[Tensor], dim: builtins.int = ...) -> Tensor:
     """Tensors one after the other along an axis; the other axes must agree."""
 def ceil(x: Tensor) -> Tensor:
     """The smallest integer not below x."""
-def chunk(x: Tensor, chunks: builtins.int, dim: builtins.int = ...) -> tuple[Tensor, ...]:
-    """x cut along an axis into so many pieces, as equal as ceil allows."""
+def chunk(input: Tensor, chunks: builtins.int, dim: builtins.int = ...) -> tuple[Tensor, ...]:
+    """input cut along an axis into so many pieces, as equal as ceil allows."""
 def clamp(x: Tensor, min: Number | builtins.float | None = ..., max: Number | builtins.float | None = ...) -> Tensor:
     """x, but no less than min and no more than max."""
-def clip(x: Tensor, min: Any = ..., max: Any = ...) -> Tensor:
+def clip(input: Tensor, min: Any = ..., max: Any = ...) -> Tensor:
     """NumPy's name for clamp."""
 def clone(x: Tensor) -> Tensor:
     """A copy."""
@@ -155,22 +156,22 @@ def cumprod(x: Tensor, dim: builtins.int, dtype: Any = ...) -> Tensor:
     """y[i] = x[0] * ... * x[i] along an axis."""
 def cumsum(x: Tensor, dim: builtins.int, dtype: Any = ...) -> Tensor:
     """y[i] = x[0] + ... + x[i] along an axis."""
-def diag(x: Tensor, diagonal: builtins.int = ...) -> Tensor:
+def diag(input: Tensor, diagonal: builtins.int = ...) -> Tensor:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
 def diagonal(x: Tensor, offset: builtins.int = ..., dim1: builtins.int = ..., dim2: builtins.int = ...) -> Tensor:
     """The diagonal of the plane of two axes, as the last axis."""
-def dist(x: Tensor, other: Number, p: builtins.float = ...) -> Tensor:
-    """The p-norm of x - other."""
-def div(x: Tensor, other: Number, *, rounding_mode: str | None = ...) -> Tensor:
-    """x / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
+def dist(input: Tensor, other: Number, p: builtins.float = ...) -> Tensor:
+    """The p-norm of input - other."""
+def div(input: Tensor, other: Number, *, rounding_mode: str | None = ...) -> Tensor:
+    """input / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
 def dot(x: Tensor, y: Number) -> Tensor:
     """The sum of the products of two vectors: (K) @ (K) -> scalar."""
 def einsum(equation: str, *operands: Any) -> Any:
     """Sums of products by Einstein's convention, as numpy.einsum writes them."""
 def eq(x: Tensor, y: Number) -> Tensor:
     """x == y"""
-def equal(x: Tensor, other: Number) -> builtins.bool:
-    """Have x and other the same shape and the same elements?"""
+def equal(input: Tensor, other: Number) -> builtins.bool:
+    """Have input and other the same shape and the same elements?"""
 def erf(x: Tensor) -> Tensor:
     """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
 def exp(x: Tensor) -> Tensor:
@@ -179,7 +180,7 @@ def exp2(x: Tensor) -> Tensor:
     """2 to the x."""
 def expm1(x: Tensor) -> Tensor:
     """exp(x) - 1, precise near 0."""
-def flatten(x: Tensor, start_dim: builtins.int = ..., end_dim: builtins.int = ...) -> Tensor:
+def flatten(input: Tensor, start_dim: builtins.int = ..., end_dim: builtins.int = ...) -> Tensor:
     """The axes from start_dim to end_dim joined into one."""
 def flip(x: Tensor, *dims: Any) -> Tensor:
     """Axes reversed."""
@@ -215,8 +216,8 @@ def isnan(x: Tensor) -> Tensor:
     """Where x is not a number."""
 def le(x: Tensor, y: Number) -> Tensor:
     """x <= y"""
-def lerp(x: Tensor, end: Number, weight: Any) -> Tensor:
-    """x + weight * (end - x), exact at weight 0 and 1."""
+def lerp(input: Tensor, end: Number, weight: Any) -> Tensor:
+    """input + weight * (end - input), exact at weight 0 and 1."""
 def linear(x: Tensor, weight: Number, bias: Number | None = ...) -> Tensor:
     """x @ weight.T + bias: (..., K), (N, K), (N) -> (..., N)."""
 def log(x: Tensor) -> Tensor:
@@ -243,23 +244,23 @@ def lt(x: Tensor, y: Number) -> Tensor:
     """x < y"""
 def masked_fill(x: Tensor, mask: Number, value: Number) -> Tensor:
     """value, a number or a tensor without axes, where mask holds; else x."""
-def masked_select(x: Tensor, mask: Number) -> Tensor:
-    """The elements of x where mask holds, in one row."""
+def masked_select(input: Tensor, mask: Number) -> Tensor:
+    """The elements of input where mask holds, in one row."""
 def matmul(x: Tensor, y: Number) -> Any:
     """x @ y: sums of products over x's last axis and y's last but one, or its only one."""
-def max(x: Tensor, dim: Any = ..., keepdim: builtins.bool = ..., *, other: Number | None = ...) -> Any:
+def max(input: Tensor, dim: Any = ..., keepdim: builtins.bool = ..., *, other: Number | None = ...) -> Any:
     """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
 def maximum(x: Tensor, y: Number) -> Tensor:
     """The larger of x and y; nan if either is nan. A tie halves the gradient."""
 def mean(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """The mean over dim."""
-def min(x: Tensor, dim: Any = ..., keepdim: builtins.bool = ..., *, other: Number | None = ...) -> Any:
+def min(input: Tensor, dim: Any = ..., keepdim: builtins.bool = ..., *, other: Number | None = ...) -> Any:
     """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
 def minimum(x: Tensor, y: Number) -> Tensor:
     """The smaller of x and y; nan if either is nan. A tie halves the gradient."""
 def mm(x: Tensor, y: Number) -> Tensor:
     """x @ y of two matrices: (M, K) @ (K, N) -> (M, N)."""
-def movedim(x: Tensor, source: builtins.int | Sizes, destination: builtins.int | Sizes) -> Tensor:
+def movedim(input: Tensor, source: builtins.int | Sizes, destination: builtins.int | Sizes) -> Tensor:
     """Axes moved to other places, the rest in their order."""
 def mul(x: Tensor, y: Number) -> Tensor:
     """x * y"""
@@ -273,21 +274,21 @@ def ne(x: Tensor, y: Number) -> Tensor:
     """x != y"""
 def neg(x: Tensor) -> Tensor:
     """-x"""
-def nonzero(x: Tensor, *, as_tuple: builtins.bool = ...) -> Any:
-    """The positions where x is not zero: a row each, or one tensor an axis."""
-def norm(x: Tensor, p: builtins.float | str = ..., dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
+def nonzero(input: Tensor, *, as_tuple: builtins.bool = ...) -> Any:
+    """The positions where input is not zero: a row each, or one tensor an axis."""
+def norm(input: Tensor, p: builtins.float | str = ..., dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
 def outer(x: Tensor, y: Number) -> Tensor:
     """z[i, j] = x[i] y[j]."""
-def pad(x: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
-    """x with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
+def pad(input: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
+    """input with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """The axes in another order: axis i of the result is axis dims[i] of x."""
 def pow(x: Tensor, y: Number) -> Tensor:
     """x to the power of y. For y = 2 and y = 1/2 it is a product and a root."""
 def prod(x: Tensor, dim: builtins.int | None = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """The product over an axis, or of all elements."""
-def ravel(x: Tensor) -> Tensor:
+def ravel(input: Tensor) -> Tensor:
     """All axes joined into one."""
 def reciprocal(x: Tensor) -> Tensor:
     """1 / x"""
@@ -295,8 +296,8 @@ def relu(x: Tensor) -> Tensor:
     """max(x, 0), and 0 for its derivative at 0."""
 def remainder(x: Tensor, y: Number) -> Tensor:
     """x - floor(x / y) * y: the sign is y's."""
-def repeat_interleave(x: Tensor, repeats: Number | builtins.int, dim: builtins.int | None = ...) -> Tensor:
-    """Each slice along an axis several times in a row; dim None: each element of x flattened."""
+def repeat_interleave(input: Tensor, repeats: Number | builtins.int, dim: builtins.int | None = ...) -> Tensor:
+    """Each slice along an axis several times in a row; without dim each element."""
 def reshape(x: Tensor, *shape: Any) -> Tensor:
     """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
 def roll(x: Tensor, shifts: builtins.int | Sizes, dims: builtins.int | Sizes | None = ...) -> Tensor:
@@ -305,10 +306,10 @@ def round(x: Tensor, decimals: builtins.int = ...) -> Tensor:
     """The nearest number with so many decimals, halves to even."""
 def rsqrt(x: Tensor) -> Tensor:
     """1 / sqrt(x)"""
-def scatter(x: Tensor, dim: builtins.int, index: Number, src: Number | None = ..., *, value: Any = ..., reduce: str | None = ...) -> Any:
-    """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
-def scatter_add(x: Tensor, dim: builtins.int, index: Number, src: Number) -> Tensor:
-    """x, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order of i, j, k."""
+def scatter(input: Tensor, dim: builtins.int, index: Number, src: Number | None = ..., *, value: Any = ..., reduce: str | None = ...) -> Any:
+    """input, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
+def scatter_add(input: Tensor, dim: builtins.int, index: Number, src: Number) -> Tensor:
+    """input, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order."""
 def searchsorted(sorted_sequence: Tensor, values: Number, right: builtins.bool = ...) -> Tensor:
     """Where values would be inserted into an ascending vector to keep its order."""
 def sigmoid(x: Tensor) -> Tensor:
@@ -321,7 +322,7 @@ def sinh(x: Tensor) -> Tensor:
     """(exp(x) - exp(-x)) / 2"""
 def softmax(x: Tensor, dim: builtins.int, dtype: Any = ...) -> Tensor:
     """exp(x) / sum(exp(x)) over dim. A row of -inf only gives NaN."""
-def sort(x: Tensor, dim: builtins.int = ..., descending: builtins.bool = ..., stable: builtins.bool = ...) -> ValuesAndIndices:
+def sort(input: Tensor, dim: builtins.int = ..., descending: builtins.bool = ..., stable: builtins.bool = ...) -> ValuesAndIndices:
     """(values, indices) in ascending or descending order along an axis."""
 def split(x: Tensor, split_size_or_sections: builtins.int | Sizes, dim: builtins.int = ...) -> tuple[Tensor, ...]:
     """x cut along an axis into pieces of a size (the last may be smaller), or of given sizes."""
@@ -333,31 +334,31 @@ def squeeze(x: Tensor, dim: builtins.int | Sizes | None = ...) -> Tensor:
     """Without the axes of length 1: all of them, or those in dim that have it."""
 def stack(tensors: Sequence[Tensor], dim: builtins.int = ...) -> Tensor:
     """Tensors of one shape side by side along a new axis."""
-def std(x: Tensor, dim: Any = ..., unbiased: builtins.bool | None = ..., keepdim: builtins.bool = ..., *, correction: builtins.float | None = ...) -> Tensor:
+def std(input: Tensor, dim: Any = ..., unbiased: builtins.bool | None = ..., keepdim: builtins.bool = ..., *, correction: builtins.float | None = ...) -> Tensor:
     """The square root of var."""
-def std_mean(x: Tensor, dim: Any = ..., *, correction: builtins.float = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
+def std_mean(input: Tensor, dim: Any = ..., *, correction: builtins.float = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
     """(std, mean) over dim."""
-def sub(x: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
-    """x - alpha * other"""
+def sub(input: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    """input - alpha * other"""
 def sum(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """The sum over dim; of integers, in int64."""
-def swapaxes(x: Tensor, axis0: builtins.int, axis1: builtins.int) -> Tensor:
+def swapaxes(input: Tensor, axis0: builtins.int, axis1: builtins.int) -> Tensor:
     """NumPy's name for transpose."""
-def t(x: Tensor) -> Tensor:
+def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; a vector stays as it is."""
-def take(x: Tensor, index: Number) -> Tensor:
-    """The elements at these positions of x flattened, in the shape of index."""
-def take_along_dim(x: Tensor, indices: Number, dim: builtins.int | None = ...) -> Tensor:
-    """gather, with x and indices broadcast against each other; dim None: x flattened."""
+def take(input: Tensor, index: Number) -> Tensor:
+    """The elements at these positions of input flattened, in the shape of index."""
+def take_along_dim(input: Tensor, indices: Number, dim: builtins.int | None = ...) -> Tensor:
+    """gather, with input and indices broadcast against each other; dim None: input flattened."""
 def tan(x: Tensor) -> Tensor:
     """The tangent of x radians."""
 def tanh(x: Tensor) -> Tensor:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))"""
-def tensor_split(x: Tensor, indices_or_sections: builtins.int | Sizes, dim: builtins.int = ...) -> tuple[Tensor, ...]:
-    """x cut along an axis before given positions, or into so many pieces of nearly equal size."""
-def tile(x: Tensor, *dims: Any) -> Tensor:
+def tensor_split(input: Tensor, indices_or_sections: builtins.int | Sizes, dim: builtins.int = ...) -> tuple[Tensor, ...]:
+    """input cut along an axis before given positions, or into so many nearly equal pieces."""
+def tile(input: Tensor, *dims: Any) -> Tensor:
     """NumPy's tile: as repeat, but dims may be fewer than the axes."""
-def topk(x: Tensor, k: builtins.int, dim: builtins.int = ..., largest: builtins.bool = ..., sorted: builtins.bool = ...) -> ValuesAndIndices:
+def topk(input: Tensor, k: builtins.int, dim: builtins.int = ..., largest: builtins.bool = ..., sorted: builtins.bool = ...) -> ValuesAndIndices:
     """The k largest (or smallest) elements along an axis, in order, and where they stand."""
 def transpose(x: Tensor, dim0: builtins.int, dim1: builtins.int) -> Tensor:
     """Two axes exchanged."""
@@ -369,15 +370,15 @@ def trunc(x: Tensor) -> Tensor:
     """x without its fraction."""
 def unbind(x: Tensor, dim: builtins.int = ...) -> tuple[Tensor, ...]:
     """The slices of x along an axis, without it."""
-def unflatten(x: Tensor, dim: builtins.int, sizes: Sizes) -> Tensor:
+def unflatten(input: Tensor, dim: builtins.int, sizes: Sizes) -> Tensor:
     """One axis split into several."""
-def unique(x: Tensor, sorted: builtins.bool = ..., return_inverse: builtins.bool = ..., return_counts: builtins.bool = ..., dim: builtins.int | None = ...) -> Any:
+def unique(input: Tensor, sorted: builtins.bool = ..., return_inverse: builtins.bool = ..., return_counts: builtins.bool = ..., dim: builtins.int | None = ...) -> Any:
     """The distinct elements (or slices along dim), ascending; and which is where; and how many."""
 def unsqueeze(x: Tensor, dim: builtins.int) -> Tensor:
     """With an axis of length 1 at dim."""
 def var(x: Tensor, dim: Any = ..., unbiased: builtins.bool | None = ..., keepdim: builtins.bool = ..., correction: builtins.float | None = ...) -> Tensor:
     """sum((x - mean)^2) / (n - correction) over dim; correction is 1, or 0 for unbiased=False."""
-def var_mean(x: Tensor, dim: Any = ..., *, correction: builtins.float = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
+def var_mean(input: Tensor, dim: Any = ..., *, correction: builtins.float = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
     """(var, mean) over dim."""
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Joined along the first axis; vectors are rows."""
