@@ -69,6 +69,17 @@ def _copies(y, x, size, tasks):
     parallel_for(_copy, tasks, (y, x, size))
 
 
+@inline
+def _mark(task, marks):
+    marks[task] = task
+
+
+@kernel
+def launch(marks):
+    """One task a mark, which do nothing to speak of: what a launch costs."""
+    parallel_for(_mark, marks.size, (marks,))
+
+
 def peak(threads: int, seconds: float = 0.3, dtype: type[np.floating] = np.float32) -> float:
     """Fused multiply-adds from registers and L1, in operations a second (two each)."""
     width = COLUMNS * simd.REGISTER_BITS // (8 * np.dtype(dtype).itemsize)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, OpError, composed, op, unwrap
 from tensorlite.kernels import attention as kernels
+from tensorlite.kernels.attention_backward import attention_backward
 from tensorlite.ops.compare import masked_fill
 from tensorlite.ops.elementwise import minus, mul, plus
 from tensorlite.ops.linalg import matmul
@@ -25,17 +26,21 @@ def attention(q: Array, k: Array, v: Array, *, scale: float, offset: int) -> Any
     head h // (H / G): Ainslie et al. 2023. A query without keys gets zeros. The bits of a query's
     result depend on its own position and keys only. Dao et al. 2022, FlashAttention.
     """
-    inner = [x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x) for x in (q, k, v)]
-    out, lse = kernels.attention(*inner, scale, offset)
+    out, lse = kernels.attention(_by_rows(q), _by_rows(k), _by_rows(v), scale, offset)
     return out, {"lse": lse}
+
+
+def _by_rows(x: Array) -> Array:
+    """x, or a copy of it, with contiguous rows."""
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
 
 
 @attention.vjp
 def _(g: Any, q: Any, k: Any, v: Any, out: Any, lse: Array, scale: float, offset: int) -> Any:
     if on_tape(g, q, k, v):
         return _gradients(g, q, k, v, scale, offset)
-    inner = [x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x) for x in (g, q, k, v)]
-    return kernels.attention_backward(*inner, out, lse, scale, offset)
+    rows = _by_rows
+    return attention_backward(rows(g), rows(q), rows(k), rows(v), out, lse, scale, offset)
 
 
 def _gradients(g: Any, q: Any, k: Any, v: Any, scale: float, offset: int) -> tuple[Any, Any, Any]:

@@ -31,6 +31,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
     first(x, n)                 the mask of lanes 0..n-1
     exp(v)  exp2_integer(v)     e to the v, within 1 ulp; 2 to the v for integral v
+    exp_of_difference(v)        exp(v) for v <= 0 or little above, 0 where that is not normal
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
@@ -48,14 +49,16 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     tile_set(t, r, c, v)                 the tile with v there
     transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
     chain(t, x, i, v)                    for r: v = fma(x[i + r], t[r, 0], v), in this order
+    multiply(c, ..., a, ..., b, ...)     c (+)= a b: the loop over `outer` as a function of its own
 
 Nothing here lets the compiler choose an order of additions, so results are the same bits wherever
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
 from tensorlite.kernels.simd.edges import put, take
-from tensorlite.kernels.simd.exponential import exp
+from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
+from tensorlite.kernels.simd.products import multiply
 from tensorlite.kernels.simd.tiles import (
     TILE_COLUMNS,
     TILE_ROWS,
@@ -114,6 +117,7 @@ __all__ = [
     "copysign",
     "exp",
     "exp2_integer",
+    "exp_of_difference",
     "first",
     "floor",
     "fma",
@@ -124,6 +128,7 @@ __all__ = [
     "load_part",
     "maximum",
     "minimum",
+    "multiply",
     "outer",
     "outer_strided",
     "overload",

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numba.extending import overload
 
-from tensorlite.kernels.simd.vectors import Vector, exp2_integer, floor, fma, round, select, splat
+from tensorlite.kernels.simd.vectors import (
+    Vector,
+    exp2_integer,
+    floor,
+    fma,
+    maximum,
+    round,
+    select,
+    splat,
+    zero,
+)
 
 
 def exp(x):
@@ -13,23 +23,69 @@ def exp(x):
     raise NotImplementedError
 
 
+def exp_of_difference(x):
+    """e to the x in every lane, for x <= 0 or little above; see the overload below."""
+    raise NotImplementedError
+
+
 @overload(exp)
 def _exp(x):
-    """exp(x) = 2^n exp(r), n = round(x / ln 2), r = x - n ln 2, |r| <= 0.35.
+    """exp(x) = 2^n exp(r), see `_split`.
 
-    ln 2 is subtracted in two parts so that r keeps all its bits. exp(r) is a polynomial of degree 6
-    (float32) or Taylor's of degree 13 (float64). 2^n is multiplied in two halves, so that results
-    beyond the normal range become 0, a subnormal number or inf as they should. NaN stays NaN.
+    2^n is multiplied in two halves, so that results beyond the normal range become 0, a subnormal
+    number or inf as they should. NaN stays NaN.
     """
     if not isinstance(x, Vector):
         return None
     kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
+    low, high = (-105, 90) if kind is np.float32 else (-750, 711)
+    low, high, half = kind(low), kind(high), kind(0.5)
+
+    def implementation(x):
+        v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))
+        n, y = _split(v)
+        m = floor(n * splat(half))
+        return y * exp2_integer(m) * exp2_integer(n - m)
+
+    return implementation
+
+
+@overload(exp_of_difference)
+def _exp_of_difference(x):
+    """The same bits as exp where the result is a normal number; 0 where it would be subnormal.
+
+    What softmax needs, where the largest exponent is 0: two thirds of the instructions.
+    """
+    if not isinstance(x, Vector):
+        return None
+    kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
+    low = kind(-87.33654) if kind is np.float32 else kind(-708.3964185322641)
+
+    def implementation(x):
+        n, y = _split(maximum(splat(low), x))
+        return select(x < splat(low), zero(x), y * exp2_integer(n))
+
+    return implementation
+
+
+def _split(x):
+    """n and exp(r) for exp(x) = 2^n exp(r)."""
+    raise NotImplementedError
+
+
+@overload(_split)
+def _(x):
+    """n = round(x / ln 2), r = x - n ln 2, |r| <= 0.35.
+
+    ln 2 is subtracted in two parts so that r keeps all its bits. exp(r) is a polynomial of degree 6
+    (float32) or Taylor's of degree 13 (float64).
+    """
+    kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
     single = kind is np.float32
-    low, high = (kind(-105), kind(90)) if single else (kind(-750), kind(711))
     log2e = kind(1.4426950408889634)
     ln2_high = kind(0.693359375) if single else kind(6.93147180369123816490e-01)
     ln2_low = kind(-2.12194440e-4) if single else kind(1.90821492927058770002e-10)
-    half, one = kind(0.5), kind(1)
+    one = kind(1)
     # Coefficients of r^2 and up; 1 + r is added last, in one rounding. float32: Cephes expf.
     if single:
         p = tuple(
@@ -46,9 +102,8 @@ def _exp(x):
         c0, c1, c2, c3, c4, c5 = p
 
         def implementation(x):
-            v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))
-            n = round(v * splat(log2e))
-            r = fma(n, splat(-ln2_high), v)
+            n = round(x * splat(log2e))
+            r = fma(n, splat(-ln2_high), x)
             r = fma(n, splat(-ln2_low), r)
             y = splat(c0)
             y = fma(y, r, splat(c1))
@@ -56,9 +111,7 @@ def _exp(x):
             y = fma(y, r, splat(c3))
             y = fma(y, r, splat(c4))
             y = fma(y, r, splat(c5))
-            y = fma(y, r * r, r) + splat(one)
-            m = floor(n * splat(half))
-            return y * exp2_integer(m) * exp2_integer(n - m)
+            return n, fma(y, r * r, r) + splat(one)
 
         return implementation
 
@@ -69,9 +122,8 @@ def _exp(x):
     t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13 = coefficients[1:]
 
     def implementation64(x):
-        v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))
-        n = round(v * splat(log2e))
-        r = fma(n, splat(-ln2_high), v)
+        n = round(x * splat(log2e))
+        r = fma(n, splat(-ln2_high), x)
         r = fma(n, splat(-ln2_low), r)
         y = splat(t13)
         y = fma(y, r, splat(t12))
@@ -85,8 +137,6 @@ def _exp(x):
         y = fma(y, r, splat(t4))
         y = fma(y, r, splat(t3))
         y = fma(y, r, splat(t2))
-        y = fma(y, r * r, r) + splat(one)
-        m = floor(n * splat(half))
-        return y * exp2_integer(m) * exp2_integer(n - m)
+        return n, fma(y, r * r, r) + splat(one)
 
     return implementation64

@@ -1,0 +1,161 @@
+"""Attention: out = softmax(q k^T scale) v, without a T x S matrix anywhere.
+
+    q, out  (B, H, T, D)     query heads
+    k, v    (B, G, S, D)     key and value heads; H a multiple of G, head h reads head h G // H
+    lse     (B, H, T)        log of the sum of exponentials of each query's scores
+
+Any outer strides; D contiguous. Query i sees keys j <= i + offset. Memory is linear in S.
+Source: Dao et al. 2022, FlashAttention (running maximum, recomputation from lse).
+
+Exactness: a query's scores are chains of FMAs over d ascending; keys are taken in blocks of BLOCK
+from 0; after each, the running maximum, the sum of exponentials (a vector, its lanes added at the
+end) and the output are rescaled; the output is a chain of FMAs over keys ascending. All of it
+depends on the query's own position only. A masked key has the weight 0 and adds an exact zero, so
+it makes no difference whether keys beyond the last one seen are masked, absent, or in a cache.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tensorlite.kernels import simd
+from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.panels import (
+    COLUMNS,
+    ROWS,
+    STRIDE,
+    WIDEST,
+    add_products,
+    flat,
+    outer_strides,
+    pack_rows,
+    pack_transposed,
+    products,
+)
+
+Array = np.ndarray
+
+BLOCK = WIDEST  # keys between two looks at the running maximum; part of the result's definition
+CHUNK = 8 * ROWS  # rows of a task: what a packed block of keys is used for
+SMALL = 1 << 16  # multiply-adds below which a second thread does not pay for its launch
+
+
+@inline
+def _weights(p, at, seen, keys, top, sums, o, width, r):
+    """One row of scores p becomes exp(score - maximum), 0 from key `seen` on; the row's running
+    maximum, sum and output are rescaled to the new maximum."""
+    w = simd.lanes(p)
+    nothing = simd.splat(p.dtype.type(-np.inf))
+    largest = nothing
+    for j in range(0, seen, w):
+        largest = simd.maximum(simd.take(p, at + j, seen - j, nothing), largest)
+    before = top[r]
+    now = max(before, simd.largest(largest))
+    if now != before:
+        top[r] = now
+        factor = simd.exp_of_difference(simd.splat(before - now))
+        simd.store(sums, r * w, simd.load(sums, r * w) * factor)
+        for d in range(0, width, w):
+            simd.store(o, r * width + d, simd.load(o, r * width + d) * factor)
+    base = now if now > -np.inf else p.dtype.type(0)
+    total = simd.load(sums, r * w)
+    for j in range(0, keys, w):
+        e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - base)
+        simd.store(p, at + j, e)
+        total = total + e
+    simd.store(sums, r * w, total)
+
+
+@inline
+def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offset):
+    """`run` chunks of rows, each of one batch and key head. Of a head the longest, the last, come
+    first, so that no long one is left at the end."""
+    H, G, T, S, D = sizes
+    heads = H // G
+    chunks = (T * heads + CHUNK - 1) // CHUNK
+    w = simd.lanes(q)
+    panel = COLUMNS * w
+    width = (D + panel - 1) // panel * panel
+    padded = min(CHUNK, (T * heads + ROWS - 1) // ROWS * ROWS)
+    span = min(BLOCK, (S + panel - 1) // panel * panel)
+    queries = np.empty(padded * STRIDE, q.dtype)
+    o = np.empty(padded * width, q.dtype)
+    top = np.empty(padded, q.dtype)
+    sums = np.empty(padded * w, q.dtype)
+    keys = np.empty(span * D, q.dtype)
+    values = np.empty((span + ROWS) * width, q.dtype)
+    p = np.empty(ROWS * STRIDE, q.dtype)
+    one = q.dtype.type(1)
+    for chunk in range(task * run, min((task + 1) * run, tasks)):
+        batch, head = chunk // chunks // G, chunk // chunks % G
+        row = (chunks - 1 - chunk % chunks) * CHUNK
+        rows = min(CHUNK, T * heads - row)
+        last = min(S, (row + rows - 1) // heads + offset + 1)  # keys that the last row sees
+        q_at = batch * qs[0] + head * heads * qs[1]
+        pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, rows, D, scale)
+        for r in range(padded):
+            top[r] = -np.inf
+            simd.store(sums, r * w, simd.zero(q))
+            for d in range(0, width, w):
+                simd.store(o, r * width + d, simd.zero(q))
+        for key in range(0, last, BLOCK):
+            count = min(BLOCK, last - key)
+            k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
+            pack_transposed(keys, k, k_at + key * ks[2], ks[2], count, D)
+            pack_rows(values, width, width, v, v_at, vs, 1, key, count, D, one)
+            for first in range(0, rows, ROWS):
+                n = min(ROWS, rows - first)
+                seen = min(count, (row + first + n - 1) // heads + offset + 1 - key)
+                at = first * STRIDE
+                for j in range(0, seen, panel):
+                    products(p, j, STRIDE, queries, at, keys, j * D, panel, D, n)
+                for r in range(first, first + n):
+                    own = min(seen, (row + r) // heads + offset + 1 - key)
+                    _weights(p, (r - first) * STRIDE, own, seen, top, sums, o, width, r)
+                for d in range(0, D if seen > 0 else 0, panel):
+                    add_products(o, first * width + d, width, p, 0, values, d, width, seen, n)
+        for r in range(rows):
+            t, h = (row + r) // heads, head * heads + (row + r) % heads
+            total = simd.total(simd.load(sums, r * w))
+            # A query that sees no key gets zeros.
+            inverse = simd.splat(lse.dtype.type(1) / total if total != 0 else total)
+            lse[(batch * H + h) * T + t] = top[r] + math.log(total)
+            to = ((batch * T + t) * H + h) * D
+            for d in range(0, D, w):
+                # + 0, or else a -0 would tell whether masked keys were added to it or absent.
+                y = simd.load(o, r * width + d) * inverse + simd.zero(o)
+                simd.put(out, to + d, D - d, y)
+
+
+@kernel
+def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset):
+    H, G, T, S, D = sizes
+    tasks = B * G * ((T * (H // G) + CHUNK - 1) // CHUNK)
+    run = 1 if B * H * T * S * D > SMALL else tasks
+    parallel_for(
+        _forward,
+        (tasks + run - 1) // run,
+        (run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, q.dtype.type(scale), offset),
+    )
+
+
+def attention(q: Array, k: Array, v: Array, scale: float, offset: int) -> tuple[Array, Array]:
+    """softmax(q k^T scale) v over the keys j <= i + offset of query i.
+
+    q (B, H, T, D), k and v (B, G, S, D), D contiguous and at most WIDEST -> out (B, H, T, D), which
+    lies in memory as (B, T, H, D), and lse (B, H, T). With offset >= S every query sees all keys; a
+    query that sees none gets zeros, and -inf.
+    """
+    B, H, T, D = q.shape
+    G, S = k.shape[1:3]
+    if 0 in (B, H, T, S, D):
+        out = np.zeros((B, T, H, D), q.dtype)
+        return out.transpose(0, 2, 1, 3), np.full((B, H, T), -np.inf, q.dtype)
+    out, lse = np.empty((B, T, H, D), q.dtype), np.empty((B, H, T), q.dtype)
+    _attention(
+        flat(q), flat(k), flat(v), outer_strides(q), outer_strides(k), outer_strides(v),
+        out.reshape(-1), lse.reshape(-1), B, (H, G, T, S, D), scale, offset,
+    )  # fmt: skip
+    return out.transpose(0, 2, 1, 3), lse

@@ -1,0 +1,206 @@
+"""The gradients of attention, from its output and lse alone.
+
+    p = exp(q k^T scale - lse)    gv = p^T g    gs = p (g v^T - rowsum(g out))
+    gq = scale gs k               gk = scale gs^T q
+
+Shapes, strides and the order of rows as in the forward pass. BACK_KEYS keys meet BACK_ROWS rows at
+a time. Every element of gq is one chain of FMAs over keys ascending, of gk and gv over rows
+ascending, so the bits do not depend on how keys and rows are shared out among tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tensorlite.kernels import simd
+from tensorlite.kernels.jit import get_num_threads, inline, kernel, parallel_for
+from tensorlite.kernels.panels import (
+    COLUMNS,
+    ROWS,
+    STRIDE,
+    add_products,
+    add_products_transposed,
+    flat,
+    outer_strides,
+    pack_rows,
+    pack_transposed,
+    products,
+    unpack_rows,
+)
+
+Array = np.ndarray
+
+BACK_KEYS = 96  # whole panels both as rows (of gk and gv) and as columns (of scores)
+BACK_ROWS = 4 * ROWS
+
+
+@inline
+def _weights_backward(p, gp, at, seen, keys, lse, delta):
+    """One row of scores p becomes the weights exp(score - lse), and their gradients gp those of the
+    scores, p (gp - delta); both 0 from key `seen` on."""
+    w = simd.lanes(p)
+    nothing = simd.splat(p.dtype.type(-np.inf))
+    zero = simd.zero(p)
+    for j in range(0, keys, w):
+        e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - lse)
+        simd.store(p, at + j, e)
+        simd.store(gp, at + j, e * (simd.take(gp, at + j, seen - j, zero) - delta))
+
+
+@inline
+def _backward(
+    task, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes, scale, offset,
+    key_run, row_run, want_q, want_kv,
+):  # fmt: skip
+    """A range of keys with a range of rows of one batch and key head. Either range is everything,
+    or the task's own part of gk and gv (all rows, some keys) or of gq (all keys, some rows)."""
+    H, G, T, S, D = sizes
+    heads = H // G
+    key_runs, row_runs = (S + key_run - 1) // key_run, (T * heads + row_run - 1) // row_run
+    task, row_from = task // row_runs, task % row_runs * row_run
+    task, key_from = task // key_runs, task % key_runs * key_run
+    batch, head = task // G, task % G
+    row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
+    w = simd.lanes(q)
+    panel = COLUMNS * w
+    width = (D + panel - 1) // panel * panel
+    rows = row_to - row_from
+    queries = np.empty(BACK_ROWS * STRIDE, q.dtype)
+    gout = np.empty(BACK_ROWS * STRIDE, q.dtype)
+    p = np.empty(BACK_ROWS * STRIDE, q.dtype)
+    gp = np.empty(BACK_ROWS * STRIDE, q.dtype)
+    keys = np.empty(BACK_KEYS * width, q.dtype)
+    keys_across = np.empty(BACK_KEYS * D, q.dtype)
+    values_across = np.empty(BACK_KEYS * D, q.dtype)
+    gkeys = np.empty(BACK_KEYS * width, q.dtype)
+    gvalues = np.empty(BACK_KEYS * width, q.dtype)
+    gqueries = np.zeros((rows + ROWS if want_q else 0) * width, q.dtype)
+    lses = np.empty(rows, q.dtype)
+    deltas = np.empty(rows, q.dtype)
+    one, zero = q.dtype.type(1), simd.zero(q)
+    q_at = batch * qs[0] + head * heads * qs[1]
+    g_at = batch * gs[0] + head * heads * gs[1]
+    o_at = batch * os[0] + head * heads * os[1]
+    k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
+
+    for r in range(rows):
+        t, h = (row_from + r) // heads, (row_from + r) % heads
+        largest = lse[(batch * H + head * heads + h) * T + t]
+        lses[r] = largest if largest > -np.inf else q.dtype.type(0)  # -inf: sees no key
+        g_row, o_row = g_at + t * gs[2] + h * gs[1], o_at + t * os[2] + h * os[1]
+        delta = zero
+        for d in range(0, D, w):
+            y = simd.take(out, o_row + d, D - d, zero)
+            delta = simd.fma(simd.take(g, g_row + d, D - d, zero), y, delta)
+        deltas[r] = simd.total(delta)
+
+    for key in range(key_from, key_to, BACK_KEYS):
+        count = min(BACK_KEYS, key_to - key)
+        pack_rows(keys, width, width, k, k_at, ks, 1, key, count, D, one)
+        pack_transposed(keys_across, k, k_at + key * ks[2], ks[2], count, D)
+        pack_transposed(values_across, v, v_at + key * vs[2], vs[2], count, D)
+        for i in range(0, BACK_KEYS * width, w):
+            simd.store(gkeys, i, zero)
+            simd.store(gvalues, i, zero)
+        unseen = max(0, (key - offset) * heads - row_from)  # rows that see none of these keys
+        for block in range(unseen // BACK_ROWS * BACK_ROWS, rows, BACK_ROWS):
+            n = min(BACK_ROWS, rows - block)
+            row = row_from + block
+            pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, n, D, scale)
+            pack_rows(gout, STRIDE, width, g, g_at, gs, heads, row, n, D, one)
+            for first in range(0, n, ROWS):
+                m = min(ROWS, n - first)
+                seen = min(count, (row + first + m - 1) // heads + offset + 1 - key)
+                at = first * STRIDE
+                for j in range(0, seen, panel):
+                    products(p, at + j, STRIDE, queries, at, keys_across, j * D, panel, D, m)
+                    products(gp, at + j, STRIDE, gout, at, values_across, j * D, panel, D, m)
+                for r in range(first, first + m):
+                    own = min(count, (row + r) // heads + offset + 1 - key)
+                    here = block + r
+                    _weights_backward(p, gp, r * STRIDE, own, count, lses[here], deltas[here])
+                if want_q and seen > 0:
+                    to = (block + first) * width
+                    for d in range(0, D, panel):
+                        add_products(gqueries, to + d, width, gp, at, keys, d, width, seen, m)
+            if want_kv:
+                for j in range(0, count, ROWS):
+                    m = min(ROWS, count - j)
+                    start = max(0, (key + j - offset) * heads - row)  # the first row that sees j
+                    for d in range(0, D if start < n else 0, panel):
+                        to, at, b_at = j * width + d, start * STRIDE + j, start * STRIDE + d
+                        left = n - start
+                        add_products_transposed(gvalues, to, width, p, at, gout, b_at, left, m)
+                        add_products_transposed(gkeys, to, width, gp, at, queries, b_at, left, m)
+        if want_kv:
+            unpack_rows(
+                gkeys, width, gk, batch * gks[0] + head * gks[1], gks, 1, key, count, D, one
+            )
+            unpack_rows(
+                gvalues, width, gv, batch * gvs[0] + head * gvs[1], gvs, 1, key, count, D, one
+            )
+    if want_q:
+        gq_at = batch * gqs[0] + head * heads * gqs[1]
+        unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
+
+
+@kernel
+def _attention_backward(
+    arrays, strides, lse, B, sizes, scale, offset, key_run, row_run, want_q, want_kv
+):
+    H, G, T, S, _ = sizes
+    g, q, k, v, out, gq, gk, gv = arrays
+    gs, qs, ks, vs, os, gqs, gks, gvs = strides
+    rows = T * (H // G)
+    parallel_for(
+        _backward,
+        B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run),
+        (
+            g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
+            q.dtype.type(scale), offset, key_run, row_run, want_q, want_kv,
+        ),
+    )  # fmt: skip
+
+
+def attention_backward(
+    g: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    out: Array,
+    lse: Array,
+    scale: float,
+    offset: int,
+    gq: Array | None = None,
+    gk: Array | None = None,
+    gv: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """The gradients of q, k and v, given that of out: g (B, H, T, D), the rest as in `attention`.
+
+    gq, gk, gv are written where they are given, of any outer strides: into one (B, T, 3, H, D)
+    buffer for instance, which then needs no concatenation.
+    """
+    B, H, T, D = q.shape
+    G, S = k.shape[1:3]
+    gq = np.empty((B, T, H, D), q.dtype).transpose(0, 2, 1, 3) if gq is None else gq
+    gk = np.empty((B, S, G, D), q.dtype).transpose(0, 2, 1, 3) if gk is None else gk
+    gv = np.empty((B, S, G, D), q.dtype).transpose(0, 2, 1, 3) if gv is None else gv
+    if 0 in (B, H, T, S, D):
+        gq[:], gk[:], gv[:] = 0, 0, 0
+        return gq, gk, gv
+    tensors = (g, q, k, v, out, gq, gk, gv)
+    arrays = tuple([flat(x) for x in tensors])
+    strides = tuple([outer_strides(x) for x in tensors])
+    rows, lse, sizes = T * (H // G), lse.reshape(-1), (H, G, T, S, D)
+
+    def run(*part: int) -> None:
+        _attention_backward(arrays, strides, lse, B, sizes, scale, offset, *part)
+
+    threads = get_num_threads()
+    if -(B * G // -threads) * threads > 1.4 * B * G and rows * S > BACK_KEYS * BACK_ROWS:
+        # Threads without a head of their own: two passes that share all work, 7 products for 5.
+        run(BACK_KEYS, rows, False, True)
+        run(S, 2 * BACK_ROWS, True, False)
+    else:
+        run(S, rows, True, True)
+    return gq, gk, gv
