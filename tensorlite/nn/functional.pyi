@@ -40,14 +40,14 @@ def mse_loss(input: Any, target: Any, reduction: str = ...) -> Any:
     """(input - target)^2"""
 def nll_loss(input: Any, target: Any, weight: Any = ..., ignore_index: builtins.int = ..., reduction: str = ...) -> Any:
     """-input[target]: log-probabilities (N, C), (C) or (N, C, ...), classes (N), () or (N, ...)."""
-def norm(x: Tensor, p: builtins.float | str = ..., dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
+def norm(input: Tensor, p: builtins.float | str = ..., dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
 def normalize(input: Any, p: builtins.float = ..., dim: builtins.int = ..., eps: builtins.float = ...) -> Any:
     """x / max(|x|_p, eps), the norm taken over dim."""
 def one_hot(tensor: Any, num_classes: builtins.int = ...) -> Any:
     """1 at each id, 0 elsewhere: (...) -> (..., num_classes), int64."""
-def pad(x: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
-    """x with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
+def pad(input: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
+    """input with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
 def relu(x: Tensor) -> Tensor:
     """max(x, 0), and 0 for its derivative at 0."""
 def relu_squared(x: Tensor) -> Tensor:

@@ -79,17 +79,17 @@ def isclose(
 
 @composed(method=True)
 def allclose(
-    x: Array, other: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Array, other: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
-    """Is |x - other| <= atol + rtol * |other| everywhere?"""
-    close = isclose(x, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    """Is |input - other| <= atol + rtol * |other| everywhere?"""
+    close = isclose(input, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
     return builtins.bool(unwrap(close).all())
 
 
 @composed(method=True)
-def equal(x: Array, other: Array) -> bool:
-    """Have x and other the same shape and the same elements?"""
-    return np.array_equal(unwrap(x), unwrap(other))
+def equal(input: Array, other: Array) -> bool:
+    """Have input and other the same shape and the same elements?"""
+    return np.array_equal(unwrap(input), unwrap(other))
 
 
 # ------------------------------------------------------------------------------------ logic, bits
@@ -231,9 +231,9 @@ def _(g, x, min, max, needs):
 
 
 @composed(method=True, inplace=True)
-def clip(x: Array, min: Any = None, max: Any = None) -> Array:
+def clip(input: Array, min: Any = None, max: Any = None) -> Array:
     """NumPy's name for clamp."""
-    return clamp(x, min, max)
+    return clamp(input, min, max)
 
 
 @op(method=True, inplace=True)
@@ -248,23 +248,25 @@ nan_to_num.rules(lambda g, x: zero_where(isfinite(x) == 0, g))
 
 
 @composed(method=True, inplace=True)
-def lerp(x: Array, end: Array, weight: Any) -> Array:
-    """x + weight * (end - x), exact at weight 0 and 1."""
+def lerp(input: Array, end: Array, weight: Any) -> Array:
+    """input + weight * (end - input), exact at weight 0 and 1."""
     if isinstance(weight, (int, float)):
         return (
-            x + weight * (end - x) if builtins.abs(weight) < 0.5 else end - (end - x) * (1 - weight)
+            input + weight * (end - input)
+            if builtins.abs(weight) < 0.5
+            else end - (end - input) * (1 - weight)
         )
-    near = x + weight * (end - x)
-    return choose(weight < 0.5, near, end - (end - x) * (1 - weight))
+    near = input + weight * (end - input)
+    return choose(weight < 0.5, near, end - (end - input) * (1 - weight))
 
 
 @composed(method=True, inplace=True)
-def addcmul(x: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
-    """x + value * tensor1 * tensor2"""
-    return x + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
+def addcmul(input: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
+    """input + value * tensor1 * tensor2"""
+    return input + (tensor1 * tensor2 if value == 1 else value * tensor1 * tensor2)
 
 
 @composed(method=True, inplace=True)
-def addcdiv(x: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
-    """x + value * tensor1 / tensor2"""
-    return x + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)
+def addcdiv(input: Array, tensor1: Array, tensor2: Array, *, value: float = 1) -> Array:
+    """input + value * tensor1 / tensor2"""
+    return input + (tensor1 / tensor2 if value == 1 else value * tensor1 / tensor2)

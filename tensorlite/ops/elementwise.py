@@ -63,15 +63,15 @@ rsub.rules(lambda g: -g, lambda g: g)
 
 
 @composed(method=True, inplace=True)
-def add(x: Array, other: Array, *, alpha: float = 1) -> Array:
-    """x + alpha * other"""
-    return plus(x, other if alpha == 1 else mul(other, alpha))
+def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
+    """input + alpha * other"""
+    return plus(input, other if alpha == 1 else mul(other, alpha))
 
 
 @composed(method=True, inplace=True)
-def sub(x: Array, other: Array, *, alpha: float = 1) -> Array:
-    """x - alpha * other"""
-    return minus(x, other if alpha == 1 else mul(other, alpha))
+def sub(input: Array, other: Array, *, alpha: float = 1) -> Array:
+    """input - alpha * other"""
+    return minus(input, other if alpha == 1 else mul(other, alpha))
 
 
 @op(method=True, inplace=True)
@@ -95,14 +95,14 @@ true_divide.rules(lambda g, y: g / y, lambda g, y, out: -g * out / y)
 
 
 @composed(method=True, inplace=True)
-def div(x: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
-    """x / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
+def div(input: Array, other: Array, *, rounding_mode: str | None = None) -> Array:
+    """input / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
     if rounding_mode is None:
-        return true_divide(x, other)
+        return true_divide(input, other)
     if rounding_mode == "floor":
-        return floor_divide(x, other)
+        return floor_divide(input, other)
     if rounding_mode == "trunc":
-        return _trunc_divide(x, other)
+        return _trunc_divide(input, other)
     raise ValueError(f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}")
 
 

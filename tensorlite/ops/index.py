@@ -171,10 +171,10 @@ def _read_parsed(x: Any, index: tuple[Index, Index], ndim: int) -> Any:
 
 
 @composed(method=True)
-def masked_select(x: Array, mask: Array) -> Array:
-    """The elements of x where mask holds, in one row."""
-    shape = np.broadcast_shapes(x.shape, mask.shape)
-    return take_at(expand(x, shape), (np.broadcast_to(unwrap(mask), shape),))
+def masked_select(input: Array, mask: Array) -> Array:
+    """The elements of input where mask holds, in one row."""
+    shape = np.broadcast_shapes(input.shape, mask.shape)
+    return take_at(expand(input, shape), (np.broadcast_to(unwrap(mask), shape),))
 
 
 # ------------------------------------------------------------------- one index for a whole slice
@@ -206,12 +206,12 @@ index_select.rules(lambda g, before, at: added_at(g, before, at))
 
 
 @composed(method=True)
-def repeat_interleave(x: Array, repeats: Array | int, dim: int | None = None) -> Array:
-    """Each slice along an axis several times in a row; dim None: each element of x flattened."""
+def repeat_interleave(input: Array, repeats: Array | int, dim: int | None = None) -> Array:
+    """Each slice along an axis several times in a row; without dim each element."""
     if dim is None:
-        x, dim = reshape(x, (-1,)), 0
+        input, dim = reshape(input, (-1,)), 0
     times = unwrap(repeats)
-    return index_select(x, dim, np.repeat(np.arange(x.shape[dim]), times))
+    return index_select(input, dim, np.repeat(np.arange(input.shape[dim]), times))
 
 
 @op(method=True, inplace=True)
@@ -295,23 +295,23 @@ gather.rules(lambda g, before, mesh: added_at(g, before, mesh))
 
 
 @composed(method=True)
-def take_along_dim(x: Array, indices: Array, dim: int | None = None) -> Array:
-    """gather, with x and indices broadcast against each other; dim None: x flattened."""
+def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Array:
+    """gather, with input and indices broadcast against each other; dim None: input flattened."""
     if dim is None:
-        return gather(reshape(x, (-1,)), 0, reshape(indices, (-1,)))
-    d = axis_of(dim, x.ndim)
+        return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
+    d = axis_of(dim, input.ndim)
     first, last = (
-        np.broadcast_shapes(x.shape[part], indices.shape[part])
+        np.broadcast_shapes(input.shape[part], indices.shape[part])
         for part in (slice(d), slice(d + 1, None))
     )
-    x, indices = (expand(t, (*first, t.shape[d], *last)) for t in (x, indices))
-    return gather(x, d, indices)
+    input, indices = (expand(t, (*first, t.shape[d], *last)) for t in (input, indices))
+    return gather(input, d, indices)
 
 
 @composed(method=True)
-def take(x: Array, index: Array) -> Array:
-    """The elements at these positions of x flattened, in the shape of index."""
-    return take_at(reshape(x, (-1,)), (unwrap(index),))
+def take(input: Array, index: Array) -> Array:
+    """The elements at these positions of input flattened, in the shape of index."""
+    return take_at(reshape(input, (-1,)), (unwrap(index),))
 
 
 @op(grad_name="Scatter")
@@ -342,7 +342,7 @@ scatter_add_at.rules(lambda g: g, lambda g, mesh: take_at(g, mesh))
 
 @composed(method=True, inplace=True)
 def scatter(
-    x: Array,
+    input: Array,
     dim: int,
     index: Array,
     src: Array | None = None,
@@ -350,17 +350,17 @@ def scatter(
     value: Any = None,
     reduce: str | None = None,
 ) -> Any:
-    """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
+    """input, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
     if reduce not in (None, "add"):
         raise ValueError(f"scatter: reduce must be None or 'add', got {reduce!r}")
     apply = scatter_at if reduce is None else scatter_add_at
-    return apply(x, _part_for(index, value if src is None else src), dim, index)
+    return apply(input, _part_for(index, value if src is None else src), dim, index)
 
 
 @composed(method=True, inplace=True)
-def scatter_add(x: Array, dim: int, index: Array, src: Array) -> Array:
-    """x, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order of i, j, k."""
-    return scatter_add_at(x, _part_for(index, src), dim, index)
+def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
+    """input, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order."""
+    return scatter_add_at(input, _part_for(index, src), dim, index)
 
 
 def _part_for(index: Any, src: Any) -> Any:
@@ -378,12 +378,12 @@ def _part_for(index: Any, src: Any) -> Any:
 
 
 @composed(method=True)
-def nonzero(x: Array, *, as_tuple: bool = False) -> Any:
-    """The positions where x is not zero: a row each, or one tensor an axis."""
-    positions = np.nonzero(unwrap(x))
+def nonzero(input: Array, *, as_tuple: bool = False) -> Any:
+    """The positions where input is not zero: a row each, or one tensor an axis."""
+    positions = np.nonzero(unwrap(input))
     if as_tuple:
-        return tuple(map(_like(x), positions))
-    return _like(x)(np.stack(positions, axis=-1))
+        return tuple(map(_like(input), positions))
+    return _like(input)(np.stack(positions, axis=-1))
 
 
 def _like(x: Any) -> Any:
@@ -399,6 +399,6 @@ def where(condition: Array, x: Array | None = None, other: Array | None = None) 
 
 
 @composed()
-def argwhere(x: Array) -> Array:
-    """The positions where x is not zero, a row each."""
-    return nonzero(x)
+def argwhere(input: Array) -> Array:
+    """The positions where input is not zero, a row each."""
+    return nonzero(input)

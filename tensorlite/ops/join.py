@@ -133,25 +133,25 @@ def _(g, dim):
 
 
 @composed(method=True)
-def chunk(x: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
-    """x cut along an axis into so many pieces, as equal as ceil allows."""
+def chunk(input: Array, chunks: int, dim: int = 0) -> tuple[Array, ...]:
+    """input cut along an axis into so many pieces, as equal as ceil allows."""
     if chunks <= 0:
         raise RuntimeError(f"chunk: needs a positive number of pieces, got {chunks}")
-    length = x.shape[axis_of(dim, x.ndim)]
-    return split(x, max(1, -(-length // chunks)), dim)
+    length = input.shape[axis_of(dim, input.ndim)]
+    return split(input, max(1, -(-length // chunks)), dim)
 
 
 @composed(method=True)
-def tensor_split(x: Array, indices_or_sections: int | Sizes, dim: int = 0) -> tuple[Array, ...]:
-    """x cut along an axis before given positions, or into so many pieces of nearly equal size."""
-    length = x.shape[axis_of(dim, x.ndim)]
+def tensor_split(input: Array, indices_or_sections: int | Sizes, dim: int = 0) -> tuple[Array, ...]:
+    """input cut along an axis before given positions, or into so many nearly equal pieces."""
+    length = input.shape[axis_of(dim, input.ndim)]
     if isinstance(indices_or_sections, int):
         small, larger = divmod(length, indices_or_sections)
         sizes = [small + 1] * larger + [small] * (indices_or_sections - larger)
     else:
         edges = [0, *(min(max(i, 0), length) for i in indices_or_sections), length]
         sizes = [b - a for a, b in pairwise(edges)]
-    return split(x, sizes, dim)
+    return split(input, sizes, dim)
 
 
 @op(method=True, view=True)
@@ -192,25 +192,27 @@ _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
 @composed(functional=True)
-def pad(x: Array, pad: Sizes, mode: str = "constant", value: float | None = None) -> Array:
-    """x with a border. pad = (before, after) of the last axis, then of the one before it, ...
+def pad(input: Array, pad: Sizes, mode: str = "constant", value: float | None = None) -> Array:
+    """input with a border. pad = (before, after) of the last axis, then of the one before it, ...
 
     mode: "constant" (value, 0 by default), "reflect", "replicate" or "circular"
     """
     given = sizes_of(pad)
-    if len(given) % 2 or len(given) > 2 * x.ndim:
-        raise RuntimeError(f"pad: needs 2 numbers for each of at most {x.ndim} axes, got {given}")
+    if len(given) % 2 or len(given) > 2 * input.ndim:
+        raise RuntimeError(
+            f"pad: needs 2 numbers for each of at most {input.ndim} axes, got {given}"
+        )
     pairs = list(zip(given[::2], given[1::2], strict=True))
-    widths = [(0, 0)] * (x.ndim - len(pairs)) + pairs[::-1]
+    widths = [(0, 0)] * (input.ndim - len(pairs)) + pairs[::-1]
     if mode == "constant":
-        return _pad(x, widths, 0.0 if value is None else value)
+        return _pad(input, widths, 0.0 if value is None else value)
     if mode not in _MODES:
         raise ValueError(f"pad: mode must be constant, {', '.join(_MODES)}, got {mode!r}")
     for d, width in enumerate(widths):
         if width != (0, 0):
-            positions = np.pad(np.arange(x.shape[d]), width, mode=_MODES[mode])  # type: ignore[call-overload]
-            x = index_select(x, d, positions)
-    return x
+            positions = np.pad(np.arange(input.shape[d]), width, mode=_MODES[mode])  # type: ignore[call-overload]
+            input = index_select(input, d, positions)
+    return input
 
 
 @op(method=True, inplace=True)
@@ -265,12 +267,12 @@ def _diagonal(x: Array, offset: int, dim1: int, dim2: int) -> Array:
 
 
 @composed(method=True)
-def diag(x: Array, diagonal: int = 0) -> Array:
+def diag(input: Array, diagonal: int = 0) -> Array:
     """The diagonal of a matrix, or the matrix with a vector on its diagonal."""
-    if x.ndim == 2:
-        return _diagonal_op(x, diagonal)
-    n = x.shape[0] + abs(diagonal)
-    return on_diagonal(x, (n, n), diagonal, 0, 1)
+    if input.ndim == 2:
+        return _diagonal_op(input, diagonal)
+    n = input.shape[0] + abs(diagonal)
+    return on_diagonal(input, (n, n), diagonal, 0, 1)
 
 
 _diagonal_op = diagonal

@@ -20,15 +20,15 @@ class Methods:
     def acos(self) -> Tensor:
         """The angle in [0, pi] whose cosine is x."""
     def add(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
-        """x + alpha * other"""
+        """input + alpha * other"""
     def addcdiv(self, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
-        """x + value * tensor1 / tensor2"""
+        """input + value * tensor1 / tensor2"""
     def addcmul(self, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
-        """x + value * tensor1 * tensor2"""
+        """input + value * tensor1 * tensor2"""
     def all(self, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
         """Are all elements over dim nonzero?"""
     def allclose(self, other: Number, rtol: builtins.float = ..., atol: builtins.float = ..., equal_nan: builtins.bool = ...) -> builtins.bool:
-        """Is |x - other| <= atol + rtol * |other| everywhere?"""
+        """Is |input - other| <= atol + rtol * |other| everywhere?"""
     def amax(self, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
         """The largest element over dim; ties share the gradient."""
     def amin(self, dim: Dim = ..., keepdim: builtins.bool = ...) -> Tensor:
@@ -66,11 +66,11 @@ class Methods:
     def bmm(self, y: Number) -> Tensor:
         """x @ y of two stacks of as many matrices: (B, M, K) @ (B, K, N) -> (B, M, N)."""
     def broadcast_to(self, size: Sizes) -> Tensor:
-        """x stretched to a shape."""
+        """input stretched to a shape."""
     def ceil(self) -> Tensor:
         """The smallest integer not below x."""
     def chunk(self, chunks: builtins.int, dim: builtins.int = ...) -> tuple[Tensor, ...]:
-        """x cut along an axis into so many pieces, as equal as ceil allows."""
+        """input cut along an axis into so many pieces, as equal as ceil allows."""
     def clamp(self, min: Number | builtins.float | None = ..., max: Number | builtins.float | None = ...) -> Tensor:
         """x, but no less than min and no more than max."""
     def clip(self, min: Any = ..., max: Any = ...) -> Tensor:
@@ -94,13 +94,13 @@ class Methods:
     def diagonal(self, offset: builtins.int = ..., dim1: builtins.int = ..., dim2: builtins.int = ...) -> Tensor:
         """The diagonal of the plane of two axes, as the last axis."""
     def div(self, other: Number, *, rounding_mode: str | None = ...) -> Tensor:
-        """x / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
+        """input / other; rounding_mode "floor" rounds down, "trunc" towards zero."""
     def dot(self, y: Number) -> Tensor:
         """The sum of the products of two vectors: (K) @ (K) -> scalar."""
     def eq(self, y: Number) -> Tensor:
         """x == y"""
     def equal(self, other: Number) -> builtins.bool:
-        """Have x and other the same shape and the same elements?"""
+        """Have input and other the same shape and the same elements?"""
     def erf(self) -> Tensor:
         """2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     def exp(self) -> Tensor:
@@ -110,7 +110,7 @@ class Methods:
     def expand(self, *size: Any) -> Tensor:
         """x stretched over axes of length 1 and new ones in front, without a copy; -1 keeps an axis."""
     def expand_as(self, other: Number) -> Tensor:
-        """x stretched to the shape of other."""
+        """input stretched to the shape of other."""
     def expm1(self) -> Tensor:
         """exp(x) - 1, precise near 0."""
     def exponential_(self, lambd: builtins.float = ..., *, generator: Generator | None = ...) -> Tensor:
@@ -150,7 +150,7 @@ class Methods:
     def le(self, y: Number) -> Tensor:
         """x <= y"""
     def lerp(self, end: Number, weight: Any) -> Tensor:
-        """x + weight * (end - x), exact at weight 0 and 1."""
+        """input + weight * (end - input), exact at weight 0 and 1."""
     def log(self) -> Tensor:
         """The natural logarithm of x."""
     def log10(self) -> Tensor:
@@ -176,7 +176,7 @@ class Methods:
     def masked_fill(self, mask: Number, value: Number) -> Tensor:
         """value, a number or a tensor without axes, where mask holds; else x."""
     def masked_select(self, mask: Number) -> Tensor:
-        """The elements of x where mask holds, in one row."""
+        """The elements of input where mask holds, in one row."""
     def matmul(self, y: Number) -> Any:
         """x @ y: sums of products over x's last axis and y's last but one, or its only one."""
     def max(self, dim: Any = ..., keepdim: builtins.bool = ..., *, other: Number | None = ...) -> Any:
@@ -208,7 +208,7 @@ class Methods:
     def neg(self) -> Tensor:
         """-x"""
     def nonzero(self, *, as_tuple: builtins.bool = ...) -> Any:
-        """The positions where x is not zero: a row each, or one tensor an axis."""
+        """The positions where input is not zero: a row each, or one tensor an axis."""
     def norm(self, p: builtins.float | str = ..., dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
         """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
     def normal_(self, mean: builtins.float = ..., std: builtins.float = ..., *, generator: Generator | None = ...) -> Tensor:
@@ -234,11 +234,11 @@ class Methods:
     def repeat(self, *repeats: Any) -> Tensor:
         """x tiled: repeats[i] copies along axis i, new axes in front."""
     def repeat_interleave(self, repeats: Number | builtins.int, dim: builtins.int | None = ...) -> Tensor:
-        """Each slice along an axis several times in a row; dim None: each element of x flattened."""
+        """Each slice along an axis several times in a row; without dim each element."""
     def reshape(self, *shape: Any) -> Tensor:
         """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
     def reshape_as(self, other: Number) -> Tensor:
-        """x in the shape of other."""
+        """input in the shape of other."""
     def roll(self, shifts: builtins.int | Sizes, dims: builtins.int | Sizes | None = ...) -> Tensor:
         """Elements shifted along axes; what leaves at the end comes in at the start."""
     def round(self, decimals: builtins.int = ...) -> Tensor:
@@ -246,9 +246,9 @@ class Methods:
     def rsqrt(self) -> Tensor:
         """1 / sqrt(x)"""
     def scatter(self, dim: builtins.int, index: Number, src: Number | None = ..., *, value: Any = ..., reduce: str | None = ...) -> Any:
-        """x, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
+        """input, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
     def scatter_add(self, dim: builtins.int, index: Number, src: Number) -> Tensor:
-        """x, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order of i, j, k."""
+        """input, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order."""
     def sigmoid(self) -> Tensor:
         """1 / (1 + exp(-x))"""
     def sign(self) -> Tensor:
@@ -272,7 +272,7 @@ class Methods:
     def std(self, dim: Any = ..., unbiased: builtins.bool | None = ..., keepdim: builtins.bool = ..., *, correction: builtins.float | None = ...) -> Tensor:
         """The square root of var."""
     def sub(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
-        """x - alpha * other"""
+        """input - alpha * other"""
     def sum(self, dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
         """The sum over dim; of integers, in int64."""
     def swapaxes(self, axis0: builtins.int, axis1: builtins.int) -> Tensor:
@@ -280,15 +280,15 @@ class Methods:
     def t(self) -> Tensor:
         """The transpose of a matrix; a vector stays as it is."""
     def take(self, index: Number) -> Tensor:
-        """The elements at these positions of x flattened, in the shape of index."""
+        """The elements at these positions of input flattened, in the shape of index."""
     def take_along_dim(self, indices: Number, dim: builtins.int | None = ...) -> Tensor:
-        """gather, with x and indices broadcast against each other; dim None: x flattened."""
+        """gather, with input and indices broadcast against each other; dim None: input flattened."""
     def tan(self) -> Tensor:
         """The tangent of x radians."""
     def tanh(self) -> Tensor:
         """(exp(x) - exp(-x)) / (exp(x) + exp(-x))"""
     def tensor_split(self, indices_or_sections: builtins.int | Sizes, dim: builtins.int = ...) -> tuple[Tensor, ...]:
-        """x cut along an axis before given positions, or into so many pieces of nearly equal size."""
+        """input cut along an axis before given positions, or into so many nearly equal pieces."""
     def tile(self, *dims: Any) -> Tensor:
         """NumPy's tile: as repeat, but dims may be fewer than the axes."""
     def topk(self, k: builtins.int, dim: builtins.int = ..., largest: builtins.bool = ..., sorted: builtins.bool = ...) -> ValuesAndIndices:
@@ -316,7 +316,7 @@ class Methods:
     def view(self, *size: Any) -> Tensor:
         """x in another shape, never copied: an error where the layout does not allow it."""
     def view_as(self, other: Number) -> Tensor:
-        """x viewed in the shape of other."""
+        """input viewed in the shape of other."""
     def abs_(self) -> Tensor:
         """abs, in place."""
     def acos_(self) -> Tensor:

@@ -60,23 +60,23 @@ def found(kind: str, x: Array, indices: Array, dim: int, keepdim: bool = True) -
 
 
 @composed(method=True)
-def max(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
+def max(input: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
     """The largest element; with dim, (values, indices) along it; with a tensor, maximum."""
     if dim is None and other is None:
-        return amax(x)
+        return amax(input)
     if not isinstance(dim, int):
-        return maximum(x, dim if other is None else other)
-    return found("max", x, argmax(x, dim, True), dim, keepdim)
+        return maximum(input, dim if other is None else other)
+    return found("max", input, argmax(input, dim, True), dim, keepdim)
 
 
 @composed(method=True)
-def min(x: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
+def min(input: Array, dim: Any = None, keepdim: bool = False, *, other: Array | None = None) -> Any:
     """The smallest element; with dim, (values, indices) along it; with a tensor, minimum."""
     if dim is None and other is None:
-        return amin(x)
+        return amin(input)
     if not isinstance(dim, int):
-        return minimum(x, dim if other is None else other)
-    return found("min", x, argmin(x, dim, True), dim, keepdim)
+        return minimum(input, dim if other is None else other)
+    return found("min", input, argmin(input, dim, True), dim, keepdim)
 
 
 # --------------------------------------------------------------------------------------- sorting
@@ -97,10 +97,10 @@ def argsort(x: Array, *, dim: int = -1, descending: bool = False, stable: bool =
 
 @composed(method=True)
 def sort(
-    x: Array, dim: int = -1, descending: bool = False, stable: bool = False
+    input: Array, dim: int = -1, descending: bool = False, stable: bool = False
 ) -> ValuesAndIndices:
     """(values, indices) in ascending or descending order along an axis."""
-    return found("sort", x, argsort(x, dim, descending, stable), dim)
+    return found("sort", input, argsort(input, dim, descending, stable), dim)
 
 
 @op
@@ -115,10 +115,10 @@ def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
 
 @composed(method=True)
 def topk(
-    x: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+    input: Array, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> ValuesAndIndices:
     """The k largest (or smallest) elements along an axis, in order, and where they stand."""
-    return found("topk", x, _top(x, k, dim, largest), dim)
+    return found("topk", input, _top(input, k, dim, largest), dim)
 
 
 # -------------------------------------------------------------------------- distinct values, counts
@@ -126,7 +126,7 @@ def topk(
 
 @composed(method=True)
 def unique(
-    x: Array,
+    input: Array,
     sorted: bool = True,
     return_inverse: bool = False,
     return_counts: bool = False,
@@ -134,9 +134,9 @@ def unique(
 ) -> Any:
     """The distinct elements (or slices along dim), ascending; and which is where; and how many."""
     found: Any = np.unique(  # type: ignore[call-overload]
-        unwrap(x), return_inverse=return_inverse, return_counts=return_counts, axis=dim
+        unwrap(input), return_inverse=return_inverse, return_counts=return_counts, axis=dim
     )
-    like = wrap if isinstance(x, Variable) else np.asarray
+    like = wrap if isinstance(input, Variable) else np.asarray
     return tuple(map(like, found)) if isinstance(found, tuple) else like(found)
 
 

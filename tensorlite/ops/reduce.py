@@ -127,7 +127,7 @@ _root.rules(lambda g, out: zero_where(out == 0, g / (2 * out)))
 
 @composed(method=True)
 def std(
-    x: Array,
+    input: Array,
     dim: Any = None,
     unbiased: bool | None = None,
     keepdim: bool = False,
@@ -135,23 +135,23 @@ def std(
     correction: float | None = None,
 ) -> Array:
     """The square root of var."""
-    return _root(var(x, dim, unbiased, keepdim, correction))
+    return _root(var(input, dim, unbiased, keepdim, correction))
 
 
 @composed()
 def var_mean(
-    x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
+    input: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
 ) -> tuple[Array, Array]:
     """(var, mean) over dim."""
-    return var(x, dim, None, keepdim, correction), mean(x, dim, keepdim)
+    return var(input, dim, None, keepdim, correction), mean(input, dim, keepdim)
 
 
 @composed()
 def std_mean(
-    x: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
+    input: Array, dim: Any = None, *, correction: float = 1, keepdim: bool = False
 ) -> tuple[Array, Array]:
     """(std, mean) over dim."""
-    return std(x, dim, None, keepdim, correction=correction), mean(x, dim, keepdim)
+    return std(input, dim, None, keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 # ---------------------------------------------------------------------------------------- products
@@ -299,9 +299,9 @@ def _arg(function: Any, x: Array, dim: int | None, keepdim: bool) -> Array:
 
 
 @composed(method=True)
-def aminmax(x: Array, *, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
+def aminmax(input: Array, *, dim: int | None = None, keepdim: bool = False) -> tuple[Array, Array]:
     """(smallest, largest)"""
-    return amin(x, dim, keepdim), amax(x, dim, keepdim)
+    return amin(input, dim, keepdim), amax(input, dim, keepdim)
 
 
 # ---------------------------------------------------------------------------------- truth and norms
@@ -340,24 +340,24 @@ def _(g, x, out, axes):
 
 @composed(method=True)
 def norm(
-    x: Array, p: float | str = 2, dim: Dim = None, keepdim: bool = False, dtype: Any = None
+    input: Array, p: float | str = 2, dim: Dim = None, keepdim: bool = False, dtype: Any = None
 ) -> Array:
     """(sum |x|^p)^(1/p) over dim; p = inf: the largest |x|, p = 0: how many are not zero."""
-    x = x if dtype is None else x.to(dtype)
+    input = input if dtype is None else input.to(dtype)
     if p in (2, "fro"):
-        return _norm(x, dim, keepdim)
+        return _norm(input, dim, keepdim)
     if p == float("inf"):
-        return amax(abs(x), dim, keepdim)
+        return amax(abs(input), dim, keepdim)
     if p == -float("inf"):
-        return amin(abs(x), dim, keepdim)
+        return amin(abs(input), dim, keepdim)
     if p == 0:
-        return sum((x != 0) * 1.0, dim, keepdim)
+        return sum((input != 0) * 1.0, dim, keepdim)
     if p == 1:
-        return sum(abs(x), dim, keepdim)
-    return pow(sum(pow(abs(x), p), dim, keepdim), 1 / float(p))
+        return sum(abs(input), dim, keepdim)
+    return pow(sum(pow(abs(input), p), dim, keepdim), 1 / float(p))
 
 
 @composed()
-def dist(x: Array, other: Array, p: float = 2) -> Array:
-    """The p-norm of x - other."""
-    return norm(x - other, p)
+def dist(input: Array, other: Array, p: float = 2) -> Array:
+    """The p-norm of input - other."""
+    return norm(input - other, p)

@@ -59,38 +59,38 @@ view.rules(lambda g, before: reshape(g, before))
 
 
 @composed(method=True)
-def view_as(x: Array, other: Array) -> Array:
-    """x viewed in the shape of other."""
-    return view(x, other.shape)
+def view_as(input: Array, other: Array) -> Array:
+    """input viewed in the shape of other."""
+    return view(input, other.shape)
 
 
 @composed(method=True)
-def reshape_as(x: Array, other: Array) -> Array:
-    """x in the shape of other."""
-    return reshape(x, other.shape)
+def reshape_as(input: Array, other: Array) -> Array:
+    """input in the shape of other."""
+    return reshape(input, other.shape)
 
 
 @composed(method=True)
-def flatten(x: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
+def flatten(input: Array, start_dim: int = 0, end_dim: int = -1) -> Array:
     """The axes from start_dim to end_dim joined into one."""
-    first, last = axis_of(start_dim, x.ndim), axis_of(end_dim, x.ndim)
+    first, last = axis_of(start_dim, input.ndim), axis_of(end_dim, input.ndim)
     if first > last:
         raise RuntimeError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
-    joined = int(np.prod(x.shape[first : last + 1], dtype=np.int64))
-    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+    joined = int(np.prod(input.shape[first : last + 1], dtype=np.int64))
+    return reshape(input, (*input.shape[:first], joined, *input.shape[last + 1 :]))
 
 
 @composed(method=True)
-def ravel(x: Array) -> Array:
+def ravel(input: Array) -> Array:
     """All axes joined into one."""
-    return reshape(x, (-1,))
+    return reshape(input, (-1,))
 
 
 @composed(method=True)
-def unflatten(x: Array, dim: int, sizes: Sizes) -> Array:
+def unflatten(input: Array, dim: int, sizes: Sizes) -> Array:
     """One axis split into several."""
-    d = axis_of(dim, x.ndim)
-    return reshape(x, (*x.shape[:d], *sizes, *x.shape[d + 1 :]))
+    d = axis_of(dim, input.ndim)
+    return reshape(input, (*input.shape[:d], *sizes, *input.shape[d + 1 :]))
 
 
 @op(method=True, view=True)
@@ -129,17 +129,17 @@ transpose.rules(lambda g, dim0, dim1: transpose(g, dim0, dim1))
 
 
 @composed(method=True)
-def swapaxes(x: Array, axis0: int, axis1: int) -> Array:
+def swapaxes(input: Array, axis0: int, axis1: int) -> Array:
     """NumPy's name for transpose."""
-    return transpose(x, axis0, axis1)
+    return transpose(input, axis0, axis1)
 
 
 @composed(method=True)
-def t(x: Array) -> Array:
+def t(input: Array) -> Array:
     """The transpose of a matrix; a vector stays as it is."""
-    if x.ndim > 2:
-        raise RuntimeError(f"t: needs at most 2 axes, got {x.ndim}; use transpose or .mT")
-    return transpose(x, 0, 1) if x.ndim == 2 else x
+    if input.ndim > 2:
+        raise RuntimeError(f"t: needs at most 2 axes, got {input.ndim}; use transpose or .mT")
+    return transpose(input, 0, 1) if input.ndim == 2 else input
 
 
 @op(method=True, sizes=True, view=True)
@@ -153,14 +153,14 @@ permute.rules(lambda g, back: permute(g, back))
 
 
 @composed(method=True)
-def movedim(x: Array, source: int | Sizes, destination: int | Sizes) -> Array:
+def movedim(input: Array, source: int | Sizes, destination: int | Sizes) -> Array:
     """Axes moved to other places, the rest in their order."""
-    sources = [axis_of(d, x.ndim) for d in sizes_of(source)]
-    targets = [axis_of(d, x.ndim) for d in sizes_of(destination)]
-    order = [d for d in range(x.ndim) if d not in sources]
+    sources = [axis_of(d, input.ndim) for d in sizes_of(source)]
+    targets = [axis_of(d, input.ndim) for d in sizes_of(destination)]
+    order = [d for d in range(input.ndim) if d not in sources]
     for target, d in sorted(zip(targets, sources, strict=True)):
         order.insert(target, d)
-    return permute(x, order)
+    return permute(input, order)
 
 
 @op(method=True, sizes=True)
@@ -214,15 +214,15 @@ def stretched(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 @composed(method=True)
-def expand_as(x: Array, other: Array) -> Array:
-    """x stretched to the shape of other."""
-    return expand(x, other.shape)
+def expand_as(input: Array, other: Array) -> Array:
+    """input stretched to the shape of other."""
+    return expand(input, other.shape)
 
 
 @composed(method=True)
-def broadcast_to(x: Array, size: Sizes) -> Array:
-    """x stretched to a shape."""
-    return expand(x, size)
+def broadcast_to(input: Array, size: Sizes) -> Array:
+    """input stretched to a shape."""
+    return expand(input, size)
 
 
 @op(method=True, sizes=True)
@@ -244,7 +244,7 @@ def _(g, repeats, before):
 
 
 @composed(method=True)
-def tile(x: Array, *dims: Any) -> Array:
+def tile(input: Array, *dims: Any) -> Array:
     """NumPy's tile: as repeat, but dims may be fewer than the axes."""
     times = sizes_of(dims[0] if len(dims) == 1 else dims)
-    return repeat(x, (1,) * (x.ndim - len(times)) + times)
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
