@@ -193,12 +193,12 @@ class Run:
         }
         try:
             replace_file(self.folder / "loss.svg", loss_svg(self.metrics()).encode())
-            save_file(weights, self.folder / "model.safetensors")
-            save_file(state, self.folder / "state.safetensors")
+            tensorlite.save(weights, self.folder / "model.safetensors")
+            tensorlite.save(state, self.folder / "state.safetensors")
         except OSError as error:
             raise RunError(
-                f"the checkpoint of step {at.step} cannot be written: {error.strerror}; the one "
-                f"before it is intact: make room, then gpt train --resume {self.folder}"
+                f"step {at.step} cannot be saved ({error.strerror}); make room, then "
+                f"gpt train --resume {self.folder} goes on from the checkpoint before"
             ) from None
 
     def restore(self, model: GPT, optimizer: optim.Optimizer, batches: Batches) -> Place:
@@ -241,18 +241,11 @@ class Run:
 # ----------------------------------------------------------------------------------------- tensors
 
 
-def save_file(contents: Mapping[str, Any], path: Path) -> None:
-    """tensorlite.save, beside the file and renamed."""
-    file = io.BytesIO()
-    tensorlite.save(contents, file)
-    replace_file(path, file.getvalue())
-
-
 def load_file(path: Path) -> dict[str, Any]:
     """tensorlite.load; RunError if the file is damaged or foreign."""
     try:
         contents = tensorlite.load(path)
-    except Exception as error:  # of the disk, of safetensors, of JSON
+    except ValueError as error:
         raise RunError(f"{path} cannot be read: {error}") from None
     if not isinstance(contents, dict):
         raise RunError(f"{path} holds no weights by name")
