@@ -121,3 +121,34 @@ def softmax_backward(g, y):
 
 def log_softmax_backward(g, y):
     return g - np.exp(y) * g.sum(1, keepdims=True)
+
+
+# --------------------------------------------------------------------------------------- attention
+
+
+def attention(q, k, v, scale, offset):
+    """The output, lse, and the weights (B, H, T, S); a query that sees no key gets zeros."""
+    heads = q.shape[1] // k.shape[1]
+    k, v = np.repeat(k, heads, 1), np.repeat(v, heads, 1)
+    scores = q @ k.mT * scale
+    seen = np.arange(k.shape[2]) <= np.arange(q.shape[2])[:, None] + offset
+    scores = np.where(seen, scores, -np.inf)
+    top = scores.max(-1, keepdims=True, initial=-np.inf)
+    e = np.exp(scores - np.where(top == -np.inf, 0, top))
+    total = e.sum(-1, keepdims=True)
+    p = e / np.where(total == 0, 1, total)
+    with np.errstate(divide="ignore"):
+        return p @ v, (top + np.log(total))[..., 0], p
+
+
+def attention_backward(g, q, k, v, scale, offset):
+    """The gradients of q, k and v."""
+    groups, heads = k.shape[1], q.shape[1] // k.shape[1]
+    out, _, p = attention(q, k, v, scale, offset)
+    every_k, every_v = np.repeat(k, heads, 1), np.repeat(v, heads, 1)
+    gs = p * (g @ every_v.mT - (g * out).sum(-1, keepdims=True))
+
+    def shared(x):  # heads that share keys add up
+        return x.reshape(len(x), groups, heads, *x.shape[2:]).sum(2)
+
+    return gs @ every_k * scale, shared(gs.mT @ q) * scale, shared(p.mT @ g)
