@@ -31,10 +31,11 @@ def parse(
         if option not in known:
             raise UsageError(f"unknown option {option!r}{nearest(option, sorted(known))}")
     message = io.StringIO()
-    chosen = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(message):
-            return tyro.cli(kind, prog=program, args=argv, **chosen)
+            if default is None:
+                return tyro.cli(kind, prog=program, args=argv)
+            return tyro.cli(kind, prog=program, args=argv, default=default)
     except SystemExit as end:
         if not end.code:
             raise

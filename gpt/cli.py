@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -206,6 +206,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.signal = 0
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
         self._before = {s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)}

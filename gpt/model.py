@@ -57,7 +57,7 @@ class Attention(nn.Module):
             k, v = cache.append(self.layer, k, v)  # (B, G, S, D)
         y = F.causal_attention(q, k, v)  # (B, H, T, D)
         y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side
-        return self.dropout(self.out(y))  # type: ignore[no-any-return]
+        return self.dropout(self.out(y))
 
 
 def rotate(x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class MLP(nn.Module):
                 y = F.silu(up)
             case "swiglu":
                 y = F.swiglu(self.gate(x), up)
-        return self.dropout(self.down(y))  # type: ignore[no-any-return]
+        return self.dropout(self.down(y))
 
 
 class Block(nn.Module):
@@ -124,7 +124,7 @@ class Block(nn.Module):
             x = x + self.attn(self.norm_1(x), rotation, cache)
             return x + self.mlp(self.norm_2(x))
         x = self.norm_1(x + self.attn(x, rotation, cache))
-        return self.norm_2(x + self.mlp(x))  # type: ignore[no-any-return]
+        return self.norm_2(x + self.mlp(x))
 
 
 def make_norm(config: GPTConfig) -> nn.Module:
@@ -192,7 +192,7 @@ class GPT(nn.Module):
                 x = block(x, rotation, cache)
             if cache is not None:
                 cache.length += ids.shape[1]
-            return self.norm_f(x)  # type: ignore[no-any-return]
+            return self.norm_f(x)
 
     def embed(self, ids: Tensor, start: int) -> tuple[Tensor, Rotation | None]:
         """Tokens at positions `start` and on: (B, T) -> (B, T, C), and the rotation for rope."""

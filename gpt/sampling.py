@@ -53,7 +53,7 @@ def choose(logits: Tensor, sampling: Sampling, sequence: int, position: int) -> 
 def scale(logits: Tensor, temperature: float) -> Tensor:
     """logits / temperature: below 1 sharper, above 1 flatter. The largest becomes 0 first, so that
     no temperature, however small, overflows."""
-    return (logits - logits.max(-1, keepdim=True).values) / temperature
+    return (logits - logits.amax(-1, keepdim=True)) / temperature
 
 
 def keep_top_k(logits: Tensor, k: int) -> Tensor:
@@ -72,7 +72,8 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
     before = probabilities.cumsum(-1) - probabilities  # mass of all likelier tokens
     kept = ordered.masked_fill(before >= p, -float("inf"))
     kept[..., 0] = ordered[..., 0]
-    return logits.scatter(-1, order, kept)
+    filtered: Tensor = logits.scatter(-1, order, kept)
+    return filtered
 
 
 def draw(logits: Tensor, u: Tensor) -> Tensor:

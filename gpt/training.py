@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -118,7 +118,7 @@ def make_optimizer(model: GPT, training: TrainingConfig) -> optim.AdamW:
     )
 
 
-def train(session: Session) -> Iterator[Progress]:
+def train(session: Session) -> Generator[Progress, None, None]:
     """Train from where the session is to the end of the run, a step at a time.
 
     Closing the iterator saves the run. Diverged if the loss becomes NaN or infinite; the last
