@@ -55,6 +55,8 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
+from numba.extending import overload
+
 from tensorlite.kernels.simd.edges import put, take
 from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
@@ -91,7 +93,6 @@ from tensorlite.kernels.simd.vectors import (
     load_part,
     maximum,
     minimum,
-    overload,
     prefetch,
     round,
     select,

@@ -38,8 +38,8 @@ def _exp(x):
     if not isinstance(x, Vector):
         return None
     kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
-    low, high = (-105, 90) if kind is np.float32 else (-750, 711)
-    low, high, half = kind(low), kind(high), kind(0.5)
+    least, most = (-105, 90) if kind is np.float32 else (-750, 711)
+    low, high, half = kind(least), kind(most), kind(0.5)
 
     def implementation(x):
         v = select(x < splat(low), splat(low), select(x > splat(high), splat(high), x))

@@ -209,7 +209,7 @@ def _transposed(builder: Any, vector: Vector, rows: list[Any]) -> list[Any]:
 
     def unpack(x, y, unit, upper):
         """Interleave the lower or upper halves of every part, `unit` elements at a time."""
-        picks = []
+        picks: list[int] = []
         for base in range(0, lanes, part):
             start = base + (part // 2 if upper else 0)
             for at in range(start, start + part // 2, unit):

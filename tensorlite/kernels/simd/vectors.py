@@ -131,7 +131,8 @@ def load(typing, x, i):
     vector = vector_type(x)
 
     def codegen(context, builder, signature, args):
-        return _load(builder, _address(context, builder, x, *args, vector), vector)
+        array, index = args
+        return _load(builder, _address(context, builder, x, array, index, vector), vector)
 
     return vector(x, types.intp), codegen
 
