@@ -8,6 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 import tensorlite
 from tensorlite import float32, float64, nn, optim
+from tensorlite.optim.muon import orthogonalized
 from tensorlite.tensor import Tensor
 
 SHAPES = [(3, 5), (), (7,), (2, 1, 40), (0, 3), (1000,)]
@@ -148,7 +149,7 @@ def test_a_graph_that_needs_the_value_before_a_step_notices_the_step():
 
 
 @settings(max_examples=10)
-@given(st.integers(1, 3), st.sampled_from(["SGD", "Adam", "AdamW"]))
+@given(st.integers(1, 3), st.sampled_from(["SGD", "Adam", "AdamW", "Muon"]))
 def test_the_number_of_threads_changes_no_bit(threads, name):
     from tensorlite.kernels.jit import get_num_threads, set_num_threads
 
@@ -157,7 +158,7 @@ def test_the_number_of_threads_changes_no_bit(threads, name):
     try:
         for n in (1, min(threads, before)):
             set_num_threads(n)
-            params = leaves(tensorlite, "float32", [(300, 301), (5,)])
+            params = leaves(tensorlite, "float32", [(300, 301), (5, 1)])
             optimizer = getattr(optim, name)(params, lr=0.1)
             for step in range(2):
                 give_gradients(params, step, tensorlite)
@@ -166,6 +167,49 @@ def test_the_number_of_threads_changes_no_bit(threads, name):
     finally:
         set_num_threads(before)
     assert results[0] == results[1]
+
+
+# --------------------------------------------------------------------------------------------- Muon
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 9), (9, 4), (1, 3), (0, 3)])
+def test_orthogonalized_sends_each_singular_value_through_the_polynomial(shape):
+    x = np.random.RandomState(0).randn(*shape)
+    found = orthogonalized(x, (3.4445, -4.7750, 2.0315), 5, 1e-7)
+    u, s, v = np.linalg.svd(x / max(np.linalg.norm(x), 1e-7), full_matrices=False)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    np.testing.assert_allclose(found, u * s @ v, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.1},
+        {"lr": 0.1, "nesterov": False, "momentum": 0.5, "weight_decay": 0.5},
+        {"lr": 0.1, "adjust_lr_fn": "match_rms_adamw"},
+    ],
+)
+def test_muon_steps_as_torchs_up_to_its_bfloat16(options):
+    torch = pytest.importorskip("torch")
+    results = []
+    for library, module in ((tensorlite, optim), (torch, torch.optim)):
+        params = leaves(library, "float32", [(6, 6), (4, 9), (12, 5)])
+        optimizer = module.Muon(params, **options)
+        moved = [-p.detach().numpy() for p in params]
+        for step in range(3):
+            give_gradients(params, step, library)
+            optimizer.step()
+        results.append([p.detach().numpy() + m for p, m in zip(params, moved, strict=True)])
+    for ours, theirs in zip(*results, strict=True):
+        assert np.linalg.norm(ours - theirs) < 0.05 * np.linalg.norm(theirs)
+
+
+def test_muon_is_for_matrices():
+    with pytest.raises(ValueError, match=r"must be matrices, got shape \(3,\)"):
+        optim.Muon([tensorlite.ones(3, requires_grad=True)])
+    with pytest.raises(ValueError, match="adjust_lr_fn must be"):
+        optim.Muon([tensorlite.ones(3, 3, requires_grad=True)], adjust_lr_fn="no")
 
 
 # ------------------------------------------------------------------------------------- the protocol
@@ -238,7 +282,7 @@ def test_fused_is_a_parameter_as_programs_ask():
 
 def test_the_signatures_are_torchs():
     torch = pytest.importorskip("torch")
-    for name in ("SGD", "Adam", "AdamW"):
+    for name in ("SGD", "Adam", "AdamW", "Muon"):
         ours = inspect.signature(getattr(optim, name)).parameters
         theirs = inspect.signature(getattr(torch.optim, name)).parameters
         assert {k: v.default for k, v in ours.items()} == {k: v.default for k, v in theirs.items()}
