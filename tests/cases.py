@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from cases_fused import FUSED
 
 from cases_neural import NEURAL
 from row import Ids, Mask, OneOf, Real, Row, Shape
@@ -357,4 +358,15 @@ LINALG = [
     Row("linear", [Real("2 A b"), Real("C b"), Real("C")], lambda x, w, b: x @ w.T + b),
 ]
 
-ROWS = [*ELEMENTWISE, *COMPARE, *REDUCE, *SHAPES, *INDEX, *ORDER, *CONVERT, *LINALG, *NEURAL]
+ROWS = [
+    *ELEMENTWISE,
+    *COMPARE,
+    *REDUCE,
+    *SHAPES,
+    *INDEX,
+    *ORDER,
+    *CONVERT,
+    *LINALG,
+    *NEURAL,
+    *FUSED,
+]
