@@ -202,6 +202,7 @@ class Tensor(Variable, Methods):
     @data.setter
     def data(self, value: Tensor) -> None:
         self.array = value.array
+        self.base = None
 
     def detach(self) -> Tensor:
         """The same memory off the tape; a change in place is noticed."""

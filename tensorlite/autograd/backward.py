@@ -65,8 +65,8 @@ def grad(
     gradients = []
     for i, x in enumerate(targets):
         if _edge(x) in found:
-            g = found[_edge(x)][1]
-            gradients.append(g if isinstance(g, Variable) else wrap(g))
+            _, g, owned = found[_edge(x)]
+            gradients.append(g if create_graph else wrap(_own(g, owned)))
         elif materialize_grads:
             gradients.append(wrap(np.zeros_like(x.array)))
         elif allow_unused:
@@ -139,9 +139,9 @@ def _walk(
             if type(g) is not list:
                 g = _call_hooks(node, g, create)
             if node.retained is not None and (variable := node.retained()) is not None:
-                _add_to_grad(variable, g, False, create, replace=True)
+                _add_to_grad(variable, g, False, create)
             if asked is not None and node in asked:
-                found[node] = asked[node], g, False
+                found[node] = asked[node], g, False  # the walk goes on with it
                 if not _leads_on(node, reach):
                     continue
             if type(node) is Piece:
@@ -155,7 +155,7 @@ def _walk(
         for leaf, g in received.items():
             if asked is None or leaf in asked:
                 hooked = _call_hooks(leaf, g, create)
-                found[leaf] = leaf, hooked, leaf in ours and hooked is g
+                found[leaf] = leaf, hooked, leaf in ours and not leaf.hooks
     return found
 
 
@@ -226,20 +226,16 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
             gi = np.asarray(gi)
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
-        # A leaf may keep an array that nobody else has: not g, not a view, not saved, not twice.
-        fresh = (
-            not create
-            and isinstance(gi, np.ndarray)
-            and gi.base is None
-            and gi is not g
-            and (gi is not whole or not _held(gi, node, gradients))
-        )
-        send(parent, gi, fresh)
+        new = isinstance(gi, np.ndarray) and gi.base is None
+        send(parent, gi, new and (gi is not whole or _is_new(gi, node, g, gradients)))
 
 
-def _held(g: Any, node: Node, gradients: Sequence[Any]) -> bool:
-    saved = node.saved.values() if node.saved else ()
-    return sum(g is other for other in gradients) > 1 or any(g is value for value in saved)
+def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any]) -> bool:
+    """Does nobody else hold this gradient? Then a leaf may keep it without a copy."""
+    held = [*(g if isinstance(g, tuple) else (g,)), *gradients]
+    for value in (node.saved or {}).values():
+        held += value if isinstance(value, tuple) else (value,)
+    return node.makes_new and sum(gi is other for other in held) == 1  # once among gradients
 
 
 def _fit(g: Any, like: Any, what: str) -> Any:
@@ -290,14 +286,17 @@ def _call_hooks(edge: Any, g: Any, create: bool) -> Any:
     return g
 
 
-def _add_to_grad(variable: Any, g: Any, owned: bool, create: bool, replace: bool = False) -> None:
+def _own(g: Any, owned: bool) -> Any:
+    """g as an array of its own, in order in memory."""
+    return g if owned and g.flags.c_contiguous else np.array(g, order="C")
+
+
+def _add_to_grad(variable: Any, g: Any, owned: bool, create: bool) -> None:
     """variable.grad += g"""
     if create:
-        variable.grad = g if variable.grad is None or replace else variable.grad + g
-    elif variable.grad is None or replace:
-        if not (owned and g.flags.c_contiguous):
-            g = np.array(g, order="C")
-        variable.grad = wrap(g)
+        variable.grad = g if variable.grad is None else variable.grad + g
+    elif variable.grad is None:
+        variable.grad = wrap(_own(g, owned))
     elif variable.grad.tracked:
         variable.grad = wrap(variable.grad.array + g)
     else:

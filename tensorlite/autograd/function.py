@@ -12,11 +12,11 @@ from tensorlite.autograd.graph import (
     enable_grad,
     no_grad,
     numbers,
+    piece_of,
     state,
     unwrap,
     wrap,
 )
-from tensorlite.autograd.op import piece_of
 
 
 class Context:
@@ -135,6 +135,7 @@ class FunctionNode(Node):
     """One recorded call of a Function."""
 
     __slots__ = ("context", "made")
+    makes_new = False  # who knows what a user's backward returns
     context: Any
     made: list[int]  # the ids of forward's outputs
 

@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class Node:
         "__weakref__", "dtype", "hooks", "number", "op", "parents", "retained", "saved", "shape",
         "versions", "where",
     )  # fmt: skip
+
+    makes_new: ClassVar[bool] = (
+        True  # a gradient that is neither g nor saved is held by nobody else
+    )
 
     op: Any
     number: int  # nodes are numbered as they are made, so a parent's number is always lower
@@ -140,7 +144,9 @@ class Node:
         """The saved inputs and output as tensors again, each at its place in the graph."""
         live = dict(saved)
         for name, value in saved.items():
-            if name == "out":
+            if name == "out" and isinstance(value, tuple):
+                live[name] = tuple(wrap(y, piece_of(self, i, y)) for i, y in enumerate(value))
+            elif name == "out":
                 live[name] = wrap(value, self)
             elif name == self.op.variadic:
                 live[name] = tuple(map(at_edge, value, self.parents))
@@ -157,6 +163,22 @@ class Piece(Node):
 
     def gradients(self, g: Any, create_graph: bool) -> Sequence[Any]:
         return (g,)
+
+
+def piece_of(node: Node, index: int, array: Any) -> Piece:
+    """The node of one of several results."""
+    piece = object.__new__(Piece)
+    piece.op = node.op
+    piece.number = next(numbers)
+    piece.parents = [node]
+    piece.index = index
+    piece.saved = {}
+    piece.versions = []
+    piece.shape = array.shape
+    piece.dtype = array.dtype
+    piece.hooks = piece.retained = None
+    piece.where = node.where
+    return piece
 
 
 def at_edge(array: Any, edge: Node | Variable | None) -> Any:

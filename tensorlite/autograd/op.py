@@ -12,9 +12,9 @@ import numpy as np
 from tensorlite.autograd import anomaly
 from tensorlite.autograd.graph import (
     Node,
-    Piece,
     Variable,
     numbers,
+    piece_of,
     state,
     unwrap,
     wrap,
@@ -293,7 +293,7 @@ class Op:
         text = str(error)
         name = self.name.lstrip("_")
         text = text if text.startswith(name) else f"{name}: {text}"
-        if isinstance(error, NotImplementedError):
+        if isinstance(error, (NotImplementedError, RecursionError)):
             return error
         return IndexError(text) if isinstance(error, IndexError) else OpError(text)
 
@@ -383,6 +383,8 @@ class Op:
             node = self.node(args, arrays, mask, out, [0, ""], residuals, keywords)
             node.shape = tuple((array.shape, array.dtype) for array in out)
             node.dtype = None
+            if node.saved and "out" in node.saved:
+                node.versions += [(y.version, y.version[0], "result") for y in results]
             for i, result in enumerate(results):
                 if result.array.dtype.kind == "f":
                     result.node = piece_of(node, i, result.array)
@@ -391,21 +393,6 @@ class Op:
 
 
 _OUT, _ALL, _NAMED = -1, -2, -3  # places in a plan that are no position
-
-
-def piece_of(node: Node, index: int, array: Any) -> Piece:
-    piece = object.__new__(Piece)
-    piece.op = node.op
-    piece.number = next(numbers)
-    piece.parents = [node]
-    piece.index = index
-    piece.saved = {}
-    piece.versions = []
-    piece.shape = array.shape
-    piece.dtype = array.dtype
-    piece.hooks = piece.retained = None
-    piece.where = node.where
-    return piece
 
 
 def share_memory(result: Any, source: Any) -> None:

@@ -89,7 +89,7 @@ def in_place(name: str, function: Callable[..., Any], x: Any, *args: Any, **keyw
         )
     if record and y.node is not None:
         _keep_old_value(y.node, x)
-    np.copyto(x.array, value, casting="unsafe")
+    quiet.run(np.copyto, x.array, value, "unsafe")
     changed(name, x)
     if record:
         rebind(x, cast(y, x.array.dtype).node)

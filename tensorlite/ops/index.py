@@ -12,6 +12,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
 from tensorlite.ops.compare import choose
+from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import Sizes, axis_of, expand, reshape
 
 Index = tuple[Any, ...]
@@ -159,7 +160,7 @@ def write(x: Array, index: tuple[Index, Index], value: Any) -> None:
     """x[index] = value, on arrays, for a parsed index."""
     basic, advanced = index
     target = x[basic] if basic else x
-    target[advanced or ...] = value
+    quiet.run(target.__setitem__, advanced or ..., value)
 
 
 def _read_parsed(x: Any, index: tuple[Index, Index], ndim: int) -> Any:

@@ -1,0 +1,138 @@
+"""Changes in place: the tape follows them, or says that it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tensorlite as tl
+from tensorlite.testing import gradcheck
+
+
+def leaf(*values: float) -> tl.Tensor:
+    return tl.tensor(list(values), dtype=tl.float64, requires_grad=True)
+
+
+def test_a_value_changed_after_its_use_is_an_error_that_names_both_ops() -> None:
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    z = y.exp()
+    z.add_(1)
+    with pytest.raises(RuntimeError, match=r"ExpBackward0.*modified by an inplace.*add_"):
+        z.sum().backward()
+
+
+def test_a_changed_value_that_nobody_needs_is_fine() -> None:
+    x = leaf(1.0, 2.0)
+    y = x + 1
+    z = y * 3
+    y.zero_()
+    z.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_a_change_through_detach_is_noticed() -> None:
+    x = leaf(1.0)
+    y = x.exp()
+    y.detach().zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace"):
+        y.backward()
+
+
+def test_a_leaf_that_requires_a_gradient_is_changed_under_no_grad_only() -> None:
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+        x.add_(1)
+    with pytest.raises(RuntimeError, match="view of a leaf"):
+        x[0].mul_(2)
+    with pytest.raises(RuntimeError, match="leaf"):
+        x[0] = 1.0
+    with tl.no_grad():
+        x.add_(1)
+        x[0] = 7.0
+    assert x.item() == 7.0 and x.is_leaf and x.requires_grad
+
+
+IN_PLACE = {
+    "add_": lambda y, w: y.add_(w),
+    "mul_ that needs the old value": lambda y, w: y.mul_(w),
+    "exp_ that needs the new value": lambda y, w: y.exp_(),
+    "+=": lambda y, w: y.__iadd__(w),
+    "x.mul_(x)": lambda y, w: y.mul_(y),
+    "lerp_, of several ops": lambda y, w: y.lerp_(w, 0.3),
+    "fill_": lambda y, w: y.fill_(0.5),
+    "copy_": lambda y, w: y.copy_(w),
+    "masked_fill_": lambda y, w: y.masked_fill_(y > 0, 0.25),
+    "y[0] = w": lambda y, w: y.__setitem__(0, w[1]),
+    "y[mask] = 0": lambda y, w: y.__setitem__(y.detach() > 0, 0.0),
+    "y[[1, 0]] = w": lambda y, w: y.__setitem__([1, 0], w),
+    "a view, scaled": lambda y, w: y[0].mul_(3),
+    "a view of a view": lambda y, w: y.view(2, -1)[0].mul_(w[:1]),
+    "a strided view": lambda y, w: y.view(1, -1).t()[1:].mul_(w[1:].view(-1, 1)),
+    "y[0] += w": lambda y, w: y.__setitem__(0, y[0].__iadd__(w[0])),
+}
+
+
+@pytest.mark.parametrize("change", IN_PLACE.values(), ids=IN_PLACE)
+def test_the_gradient_through_an_in_place_change_is_the_slope(change: Any) -> None:
+    def function(x: Any, w: Any) -> Any:
+        y = x * 2.0
+        before = y.sin()
+        y = y.clone()
+        change(y, w)
+        return y * y + before
+
+    assert gradcheck(function, [leaf(0.4, -0.3), leaf(0.9, 1.3)])
+
+
+def test_a_view_made_before_a_change_of_its_base_follows_it() -> None:
+    def function(x: Any) -> Any:
+        y = x * 1.0
+        early = y[1:]
+        y.mul_(3.0)
+        return early * early
+
+    assert gradcheck(function, [leaf(0.4, -0.3, 0.2)])
+
+
+def test_a_base_and_its_other_views_follow_a_change_of_a_view() -> None:
+    def function(x: Any, w: Any) -> Any:
+        y = x * 1.0
+        first, last = y[:2], y[1:]
+        first.mul_(w)
+        return (last * last).sum() + (y * y).sum() + first.sum()
+
+    assert gradcheck(function, [leaf(0.4, -0.3, 0.2), leaf(0.9, 1.3)])
+
+
+def test_a_buffer_that_receives_recorded_values_is_on_the_tape() -> None:
+    x = leaf(2.0, 3.0)
+    buffer = tl.zeros(3, dtype=tl.float64)
+    view = buffer[1:]
+    buffer[:2] = x * x
+    assert buffer.requires_grad and view.requires_grad
+    (view * tl.tensor([1.0, 5.0], dtype=tl.float64)).sum().backward()
+    assert x.grad.tolist() == [0.0, 6.0]
+
+
+def test_a_view_made_under_no_grad_is_not_changed_in_grad_mode() -> None:
+    y = leaf(1.0, 2.0) * 1
+    with tl.no_grad():
+        view = y[0]
+    with pytest.raises(RuntimeError, match="no_grad"):
+        view.mul_(leaf(2.0)[0])
+
+
+def test_an_expanded_tensor_is_not_written() -> None:
+    x = tl.zeros(1).expand(3)
+    with pytest.raises((RuntimeError, ValueError)):
+        x.add_(tl.ones(3))
+
+
+def test_in_place_results_must_fit() -> None:
+    x = tl.zeros(2)
+    with pytest.raises(RuntimeError, match="broadcast shape"):
+        x.add_(tl.ones(3, 2))
+    with pytest.raises(RuntimeError, match="can't be cast"):
+        tl.zeros(2, dtype=tl.int64).add_(0.5)
