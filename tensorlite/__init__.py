@@ -246,6 +246,8 @@ from tensorlite.serialization import load as load, save as save
 
 from tensorlite import data as data, nn as nn, optim as optim, testing as testing  # isort: skip
 
+autograd.gradcheck = testing.gradcheck
+
 float = float32
 double = float64
 int = int32

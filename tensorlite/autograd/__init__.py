@@ -8,6 +8,8 @@ broadcast axes, gradients are accumulated (a + b: neither is ours to overwrite),
 returned is checked.
 """
 
+from collections.abc import Callable
+
 from tensorlite.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from tensorlite.autograd.backward import backward, grad
 from tensorlite.autograd.function import Function
@@ -27,6 +29,8 @@ from tensorlite.autograd.graph import (
     wrap,
 )
 from tensorlite.autograd.op import FUNCTIONAL, IN_PLACE, METHODS, OPS, OpError, composed, op
+
+gradcheck: Callable[..., bool]  # testing.gradcheck, which stands above; tensorlite sets it
 
 __all__ = [
     "FUNCTIONAL",
