@@ -30,7 +30,7 @@ RECORDED = {
 
 
 def torch_for(call):
-    """torch, if it draws this from its own stream: on Intel's CPUs some comes from their library."""
+    """torch, if it draws this from its own stream; on Intel's CPUs some comes from elsewhere."""
     torch = pytest.importorskip("torch")
     for kind, canary in (("bernoulli", "bernoulli_"), ("exponential", "exponential_"),
                          ("multinomial", "exponential_")):  # fmt: skip
