@@ -10,6 +10,7 @@ import numpy as np
 from tensorlite.autograd import Array, OpError, composed, op, unwrap
 from tensorlite.kernels import attention as kernels
 from tensorlite.kernels.attention_backward import attention_backward
+from tensorlite.kernels.panels import WIDEST
 from tensorlite.ops.compare import masked_fill
 from tensorlite.ops.elementwise import minus, mul, plus
 from tensorlite.ops.linalg import matmul
@@ -48,18 +49,50 @@ def _gradients(g: Any, q: Any, k: Any, v: Any, scale: float, offset: int) -> tup
 
     p = softmax(s),   gv = p^T g,   gs = p (g v^T - sum(g v^T p)) scale,   gq = gs k,   gk = gs^T q
     """
-    B, H, T, D = q.shape
-    G, S = k.shape[1:3]
-    heads = (B, G, H // G, T, D)  # those that share keys side by side
-    q, g = reshape(q, heads), reshape(g, heads)
-    k, v = unsqueeze(k, 2), unsqueeze(v, 2)
-    hidden = np.arange(S) > np.arange(T)[:, None] + offset
-    scores = masked_fill(mul(matmul(q, k.mT), scale), hidden, -math.inf)
-    p = masked_fill(softmax(scores, dim=-1), hidden, 0.0)  # a row of -inf only is NaN
+    shape = tuple(q.shape)
+    q, k, v = _sharing(q, k, v)
+    g = reshape(g, q.shape)
+    p = _weights(q, k, scale, _hidden(q, k, offset))
     gp = matmul(g, v.mT)
     gs = mul(mul(p, minus(gp, sum(mul(gp, p), -1, True))), scale)
     gk, gv = sum(matmul(gs.mT, q), 2), sum(matmul(p.mT, g), 2)
-    return reshape(matmul(gs, k), (B, H, T, D)), gk, gv
+    return reshape(matmul(gs, k), shape), gk, gv
+
+
+def _sharing(q: Any, k: Any, v: Any) -> tuple[Any, Any, Any]:
+    """Heads that share keys side by side: q (B, G, H / G, T, D), k and v (B, G, 1, S, D)."""
+    B, H, T, D = q.shape
+    G = k.shape[1]
+    return reshape(q, (B, G, H // G, T, D)), unsqueeze(k, 2), unsqueeze(v, 2)
+
+
+def _hidden(q: Any, k: Any, offset: int) -> Array:
+    """True where query i does not see key j: j > i + offset; (T, S)."""
+    hidden: Array = np.arange(k.shape[-2]) > np.arange(q.shape[-2])[:, None] + offset
+    return hidden
+
+
+def _weights(q: Any, k: Any, scale: float, hidden: Array | None = None, added: Any = None) -> Any:
+    """softmax(q k^T scale + added), 0 where hidden: (..., T, S). A query that sees no key, or only
+    keys at -inf, has zeros."""
+    scores = mul(matmul(q, k.mT), scale)
+    if added is not None:
+        scores = plus(scores, added)
+    if hidden is not None:
+        scores = masked_fill(scores, hidden, -math.inf)
+    unseeing = np.isneginf(unwrap(scores)).all(-1, keepdims=True)
+    if not unseeing.any():
+        return softmax(scores, dim=-1)
+    return masked_fill(softmax(masked_fill(scores, unseeing, 0.0), dim=-1), unseeing, 0.0)
+
+
+def _attention(q: Any, k: Any, v: Any, scale: float, offset: int) -> Any:
+    """attention, also of heads wider than its kernel takes."""
+    if q.shape[-1] <= WIDEST:
+        return attention(q, k, v, scale=scale, offset=offset)
+    shape = tuple(q.shape)
+    q, k, v = _sharing(q, k, v)
+    return reshape(matmul(_weights(q, k, scale, _hidden(q, k, offset)), v), shape)
 
 
 @composed(functional=True)
@@ -87,7 +120,7 @@ def causal_attention(q: Any, k: Any, v: Any, *, scale: float | None = None) -> A
         )
     if scale is None:
         scale = 1 / math.sqrt(q.shape[-1])
-    return attention(q, k, v, scale=scale, offset=k.shape[2] - q.shape[2])
+    return _attention(q, k, v, scale, k.shape[2] - q.shape[2])
 
 
 def scaled_dot_product_attention(
@@ -105,41 +138,43 @@ def scaled_dot_product_attention(
 
     query (..., H, T, D), key (..., G, S, D), value (..., G, S, E) -> (..., H, T, E). A boolean mask
     is True where a key may be seen, any other is added. is_causal lets query i see keys j <= i (for
-    T < S that differs from causal_attention). Without mask and dropout no T x S matrix exists.
+    T < S that differs from causal_attention). A query that sees no key gets zeros. Without mask and
+    dropout no T x S matrix exists. enable_gqa: G divides H, and H / G heads in a row share keys.
     kept: 0 or 1 / (1 - p) for each weight, drawn by nn.functional for its dropout_p.
     """
     name = "scaled_dot_product_attention"
     _check(name, query, key, value)
-    if is_causal and attn_mask is not None:
-        raise OpError(f"{name}: is_causal and attn_mask exclude each other")
     T, D = query.shape[-2:]
     S = key.shape[-2]
-    scale = 1 / math.sqrt(D) if scale is None else scale
-    if query.ndim > 2 and query.shape[-3] != key.shape[-3] and not enable_gqa:
+    heads, shared = (x.shape[-3] if x.ndim > 2 else 1 for x in (query, key))
+    if heads != shared != 1 and not enable_gqa:
         raise OpError(
-            f"{name}: query and key must have as many heads, got {query.shape[-3]} and "
-            f"{key.shape[-3]}; pass enable_gqa=True to share keys"
+            f"{name}: query and key must have as many heads, got {heads} and {shared}; "
+            "pass enable_gqa=True to share keys"
         )
-    batch = tuple(query.shape[:-2])
+    if enable_gqa and heads % max(shared, 1):
+        raise OpError(
+            f"{name}: query heads must be a multiple of key heads, got {heads} and {shared}"
+        )
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    batch = tuple(query.shape[:-3])
     plain = attn_mask is None and kept is None and value.shape[-1] == D
-    if plain and tuple(key.shape[:-3]) == tuple(query.shape[:-3]):
-        heads = (-1, batch[-1]) if batch else (1, 1)
-        keys = (-1, key.shape[-3]) if batch else (1, 1)
-        q = reshape(query, (*heads, T, D))
-        k, v = reshape(key, (*keys, S, D)), reshape(value, (*keys, S, D))
-        y = attention(q, k, v, scale=scale, offset=0 if is_causal else S)
-        return reshape(y, (*batch, T, D))
-    if enable_gqa and query.shape[-3] != key.shape[-3]:
-        times = query.shape[-3] // key.shape[-3]
-        key, value = (_repeat_heads(x, times) for x in (key, value))
-    scores = mul(matmul(query, key.mT), scale)
-    if is_causal:
-        attn_mask = np.tril(np.ones((T, S), np.bool_))
-    if attn_mask is not None and unwrap(attn_mask).dtype == np.bool_:
-        scores = masked_fill(scores, ~unwrap(attn_mask), -math.inf)
-    elif attn_mask is not None:
-        scores = plus(scores, attn_mask)
-    weights = softmax(scores, dim=-1)
+    if plain and tuple(key.shape[:-3]) == batch and heads % max(shared, 1) == 0:
+        sequences = math.prod(batch)
+        q = reshape(query, (sequences, heads, T, D))
+        k, v = (reshape(x, (sequences, shared, S, D)) for x in (key, value))
+        y = _attention(q, k, v, scale, 0 if is_causal else S)
+        return reshape(y, tuple(query.shape))
+    if shared not in (1, heads):
+        key, value = (_repeat_heads(x, heads // shared) for x in (key, value))
+    hidden = _hidden(query, key, 0) if is_causal else None
+    added = attn_mask
+    if attn_mask is not None and unwrap(attn_mask).dtype.kind == "b":
+        unseen = ~unwrap(attn_mask)
+        hidden, added = unseen if hidden is None else unseen | hidden, None
+    elif attn_mask is not None and unwrap(attn_mask).dtype.kind != "f":
+        raise OpError(f"{name}: attn_mask must be boolean or floating, got {attn_mask.dtype}")
+    weights = _weights(query, key, scale, hidden, added)
     if kept is not None:
         weights = mul(weights, kept)
     return matmul(weights, value)

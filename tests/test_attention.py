@@ -1,0 +1,151 @@
+"""Attention as users call it: PyTorch's function, ours, masks, and misuse."""
+
+import numpy as np
+import pytest
+
+import tensorlite as tl
+from tensorlite.nn import functional as F
+from tensorlite.testing import gradcheck
+
+
+def random(shape, seed, dtype=np.float32):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def some_mask(seed=9):
+    """Random, but one query sees no key and another all."""
+    mask = np.random.default_rng(seed).random((5, 7)) < 0.5
+    mask[0], mask[1] = False, True
+    return mask
+
+
+QUERY, KEY = (2, 4, 5, 8), (2, 4, 7, 8)
+TWO_HEADS = (2, 2, 7, 8)
+CAUSAL, GQA = {"is_causal": True}, {"enable_gqa": True}
+CASES = {
+    "all keys": (QUERY, KEY, KEY, {}),
+    "causal": (QUERY, KEY, KEY, CAUSAL),
+    "causal, more queries than keys": (KEY, QUERY, QUERY, CAUSAL),
+    "scale": (QUERY, KEY, KEY, {**CAUSAL, "scale": 0.3}),
+    "two axes": ((5, 8), (7, 8), (7, 8), CAUSAL),
+    "three axes": ((3, 5, 8), (3, 7, 8), (3, 7, 8), CAUSAL),
+    "five axes": ((2, 1, 3, 5, 8), (2, 1, 3, 7, 8), (2, 1, 3, 7, 8), CAUSAL),
+    "wider values": (QUERY, KEY, (2, 4, 7, 11), CAUSAL),
+    "wide heads": ((1, 2, 5, 300), (1, 2, 5, 300), (1, 2, 5, 300), CAUSAL),
+    "shared keys": (QUERY, TWO_HEADS, TWO_HEADS, {**GQA, **CAUSAL}),
+    "shared keys under a mask": (QUERY, TWO_HEADS, TWO_HEADS, {**GQA, "attn_mask": some_mask()}),
+    "one head of keys": (QUERY, (2, 1, 7, 8), (2, 1, 7, 8), {}),
+    "one batch of keys": (QUERY, (1, 4, 7, 8), (1, 4, 7, 8), {}),
+    "boolean mask": (QUERY, KEY, KEY, {"attn_mask": some_mask()}),
+    "boolean mask and causal": (QUERY, KEY, KEY, {**CAUSAL, "attn_mask": some_mask()}),
+    "added mask": (QUERY, KEY, KEY, {"attn_mask": random((2, 1, 5, 7), 3)}),
+    "added mask of -inf": (
+        QUERY, KEY, KEY, {"attn_mask": np.where(some_mask(), np.float32(0), np.float32(-np.inf))},
+    ),
+    "everything dropped": (QUERY, KEY, KEY, {"dropout_p": 1.0}),
+    "dropout": (QUERY, KEY, KEY, {"dropout_p": 0.4}),
+}  # fmt: skip
+
+
+def value_and_gradients(library, function, arrays, options):
+    library.manual_seed(5)
+    inputs = [library.tensor(x, requires_grad=True) for x in arrays]
+    options = {k: library.tensor(v) if k == "attn_mask" else v for k, v in options.items()}
+    y = function(*inputs, **options)
+    (y * y).sum().backward()
+    return [y.detach().numpy(), *(x.grad.numpy() for x in inputs)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scaled_dot_product_attention_is_that_of_torch(case):
+    torch = pytest.importorskip("torch")
+    *shapes, options = CASES[case]
+    arrays = [random(shape, seed) for seed, shape in enumerate(shapes)]
+    theirs = torch.nn.functional.scaled_dot_product_attention
+    ours = value_and_gradients(tl, F.scaled_dot_product_attention, arrays, options)
+    for x, y in zip(ours, value_and_gradients(torch, theirs, arrays, options), strict=True):
+        assert x.shape == y.shape and x.dtype == y.dtype
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.parametrize("case", ["boolean mask", "added mask", "shared keys under a mask"])
+def test_gradients_under_masks_are_slopes(case):
+    *shapes, options = CASES[case]
+    inputs = [tl.tensor(random(s, i, np.float64)) for i, s in enumerate(shapes)]
+    mask = tl.tensor(options["attn_mask"])
+    shared = case.startswith("shared")
+
+    def function(*qkv):
+        return F.scaled_dot_product_attention(*qkv, attn_mask=mask, enable_gqa=shared)
+
+    assert gradcheck(function, [x.requires_grad_() for x in inputs])
+
+
+def test_causal_attention_lets_the_last_query_see_all_keys():
+    q, k, v = (
+        tl.tensor(random(s, i)) for i, s in enumerate([(1, 2, 3, 8), (1, 2, 7, 8), (1, 2, 7, 8)])
+    )
+    y = F.causal_attention(q, k, v)
+    mask = tl.tensor(np.tril(np.ones((3, 7), np.bool_), 4))
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [32, 300])
+def test_causal_attention_in_chunks_gives_the_bits_of_the_whole(width):
+    q, k, v = (tl.tensor(random((2, 2, 40, width), i)) for i in range(3))
+    whole = F.causal_attention(q, k, v).numpy()
+    for start, stop in [(0, 1), (0, 7), (7, 8), (8, 40), (39, 40)]:
+        part = F.causal_attention(q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop])
+        assert np.array_equal(part.numpy(), whole[:, :, start:stop])
+
+
+def test_second_derivatives_pass_through_masks_and_sharing():
+    shapes = [(1, 2, 3, 2), (1, 1, 3, 2), (1, 1, 3, 2)]
+    inputs = [tl.tensor(random(s, i, np.float64), requires_grad=True) for i, s in enumerate(shapes)]
+
+    def slopes(*qkv):
+        y = F.causal_attention(*qkv)
+        return tl.autograd.grad((y * y).sum(), qkv, create_graph=True)
+
+    assert gradcheck(slopes, inputs)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        ([(1, 4, 5, 8), (1, 2, 7, 8), (1, 2, 7, 8)], {}, "as many heads, got 4 and 2"),
+        ([(1, 3, 5, 8), (1, 2, 7, 8), (1, 2, 7, 8)], GQA, "multiple of key heads, got 3 and 2"),
+        ([(1, 2, 5, 8), (1, 2, 7, 9), (1, 2, 7, 9)], {}, "one width"),
+        ([(1, 2, 5, 8), (1, 2, 7, 8), (1, 2, 6, 8)], {}, "one length"),
+        ([(5, 8), (1, 7, 8), (1, 7, 8)], {}, "as many axes"),
+        (
+            [(1, 2, 5, 8), (1, 2, 7, 8), (1, 2, 7, 8)],
+            {"attn_mask": np.ones((5, 7), np.int64)},
+            "attn_mask must be boolean or floating, got tensorlite.int64",
+        ),
+    ],
+)
+def test_misuse_of_scaled_dot_product_attention_is_explained(shapes, options, message):
+    options = {k: tl.tensor(v) if k == "attn_mask" else v for k, v in options.items()}
+    with pytest.raises(RuntimeError, match=message):
+        F.scaled_dot_product_attention(*(tl.zeros(s) for s in shapes), **options)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ([(4, 5, 8), (4, 7, 8), (4, 7, 8)], r"takes \(B, H, T, D\)"),
+        ([(1, 3, 5, 8), (1, 2, 7, 8), (1, 2, 7, 8)], "multiple of key heads, got 3 and 2"),
+        ([(1, 2, 7, 8), (1, 2, 5, 8), (1, 2, 5, 8)], "got 7 queries and 5 keys"),
+    ],
+)
+def test_misuse_of_causal_attention_is_explained(shapes, message):
+    with pytest.raises(RuntimeError, match=message):
+        F.causal_attention(*(tl.zeros(s) for s in shapes))
+
+
+def test_types_must_agree():
+    q, k = tl.zeros(1, 1, 2, 4), tl.zeros(1, 1, 2, 4, dtype=tl.float64)
+    with pytest.raises(RuntimeError, match="one floating dtype"):
+        F.causal_attention(q, k, k)
