@@ -11,7 +11,7 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
 - A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block.
 - Edges go through the same micro-kernel on panels padded with zeros; only what exists is stored.
-- Few rows (decoding) never pack: b is read once, at the memory's speed, transposed in registers.
+- Few rows (decoding) never pack: see few_rows.py.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from math import prod
 import numpy as np
 
 from tensorlite.kernels import activation, simd
+from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 
 ROWS = simd.TILE_ROWS
 COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
-KC = 256  # 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing
 # The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
 STRIDE = KC + 16
-SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
 PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
@@ -158,91 +157,6 @@ def _columns_by_panel(tile, a, i, b, j, depth):
     for p in range(depth):
         t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
     simd.tile_store(tile, 0, width, t)
-
-
-# ------------------------------------------------------------------------------------- few rows
-
-STRIP = 4  # vectors of a row of b taken together where its rows are contiguous
-
-
-@inline
-def _few_rows(
-    task, a, a_base, a_row, b, b_base, b_row, b_column, c, c_base, bias, accumulate, m, n, k, c_row,
-    span,
-):  # fmt: skip
-    """c[:, span * task :][: span] for few contiguous rows of a: b is read once, never packed."""
-    w = simd.lanes(c)
-    width = w if b_row == 1 else STRIP * w
-    sums = np.empty(m * width, c.dtype)
-    zero = simd.zero(c)
-    for j in range(task * span, min(n, (task + 1) * span), width):
-        columns = min(width, n - j)
-        for k0 in range(0, k, KC):
-            depth = min(KC, k - k0)
-            source = b_base + k0 * b_row + j * b_column
-            sums[:] = 0
-            if b_row == 1:
-                _few_rows_by_columns(
-                    sums, a, a_base + k0, a_row, m, b, source, b_column, columns, depth
-                )
-            else:
-                _few_rows_by_rows(sums, a, a_base + k0, a_row, m, b, source, b_row, columns, depth)
-            add = accumulate or k0 > 0
-            biased = k0 + depth == k and bias.size > 0
-            for r in range(m):
-                for q in range(0, columns, w):
-                    here = c_base + r * c_row + j + q
-                    v = simd.load(sums, r * width + q)
-                    if add:
-                        v = simd.load_part(c, here, columns - q, zero) + v
-                    if biased:
-                        v = v + simd.load_part(bias, j + q, columns - q, zero)
-                    simd.store_part(c, here, columns - q, v)
-
-
-@inline
-def _few_rows_by_rows(sums, a, a_at, a_row, m, b, source, b_row, columns, depth):
-    """sums[r, :] += a[r, k] * b[k, :], k ascending, a strip of a contiguous row of b at a time."""
-    w = simd.lanes(b)
-    zero = simd.zero(b)
-    for p in range(depth):
-        for q in range(0, columns, w):
-            row = simd.load_part(b, source + p * b_row + q, columns - q, zero)
-            for r in range(m):
-                here = r * STRIP * w + q
-                x = simd.splat(a[a_at + r * a_row + p])
-                simd.store(sums, here, simd.fma(x, row, simd.load(sums, here)))
-
-
-def _few_rows_by_columns(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
-    """The same where b's columns are contiguous: lanes x lanes squares, transposed in registers."""
-    raise NotImplementedError
-
-
-@simd.overload(_few_rows_by_columns, inline="always")
-def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
-    w = simd.vector_type(b).lanes
-
-    def implementation(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
-        p = 0
-        if columns == w:
-            while p + w <= depth:
-                square = simd.transpose(simd.tile_load(b, source + p, b_column, w, 1))
-                for r in range(m):
-                    v = simd.chain(square, a, a_at + r * a_row + p, simd.load(sums, r * w))
-                    simd.store(sums, r * w, v)
-                p += w
-        column = np.zeros(w, b.dtype)
-        while p < depth:
-            for q in range(columns):
-                column[q] = b[source + p + q * b_column]
-            v = simd.load(column, 0)
-            for r in range(m):
-                x = simd.splat(a[a_at + r * a_row + p])
-                simd.store(sums, r * w, simd.fma(x, v, simd.load(sums, r * w)))
-            p += 1
-
-    return implementation
 
 
 # ------------------------------------------------------------------------------------ the product
@@ -390,17 +304,6 @@ _ACTIVATIONS = {
     "silu": (activation.silu_vector, activation.silu),
 }
 _GEMMS = {name: _with_epilogue(_storing(f))[0] for name, (f, _) in _ACTIVATIONS.items()}
-
-
-@kernel
-def gemm_few_rows(a, a_row, b, b_row, b_column, c, bias, accumulate, m, n, k):
-    """The same product, to the bit, for few rows of a."""
-    span = n if m * n * k < SMALL else 4 * COLUMNS * simd.lanes(c)
-    parallel_for(
-        _few_rows,
-        (n + span - 1) // span,
-        (a, 0, a_row, b, 0, b_row, b_column, c, 0, bias, accumulate, m, n, k, n, span),
-    )
 
 
 @inline
