@@ -6,7 +6,7 @@ The names are PyTorch's. This module only gathers them.
 from math import inf as inf, nan as nan, pi as pi
 
 # First, so that the name tensorlite.tensor is the function below and not this module.
-from tensorlite.tensor import Size as Size, Tensor as Tensor  # isort: split
+from tensorlite.tensor import Tensor as Tensor  # isort: split
 
 from tensorlite import autograd as autograd, profiler as profiler
 from tensorlite.autograd import (
@@ -243,6 +243,7 @@ from tensorlite.random import (
     set_rng_state as set_rng_state,
 )
 from tensorlite.serialization import load as load, save as save
+from tensorlite.size import Size as Size
 
 from tensorlite import data as data, nn as nn, optim as optim, testing as testing  # isort: skip
 

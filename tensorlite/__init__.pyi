@@ -15,7 +15,6 @@ Number = Tensor | builtins.float
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
-from tensorlite.tensor import Size as Size
 from tensorlite.tensor import Tensor as Tensor
 from tensorlite import autograd as autograd
 from tensorlite import profiler as profiler
@@ -74,6 +73,7 @@ from tensorlite.random import seed as seed
 from tensorlite.random import set_rng_state as set_rng_state
 from tensorlite.serialization import load as load
 from tensorlite.serialization import save as save
+from tensorlite.size import Size as Size
 from tensorlite import data as data
 from tensorlite import nn as nn
 from tensorlite import optim as optim

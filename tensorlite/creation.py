@@ -66,10 +66,10 @@ def _array_of(data: Any, dtype: Any, copy: bool) -> Array:
     if isinstance(data, (Variable, np.ndarray, np.generic)):
         array = np.asarray(unwrap(data))
         return np.array(array, numpy, order="C") if copy else np.asarray(array, numpy)
-    array = np.array(_plain(data))
+    array = np.array(_plain(data) if isinstance(_first(data), Variable) else data)
     if array.dtype == object or array.dtype.kind in "US":
         raise TypeError(f"tensor: data must be numbers, got {type(data).__name__} of {array.dtype}")
-    if numpy is None and not _holds_arrays(data):
+    if numpy is None and not isinstance(_first(data), (Variable, np.ndarray, np.generic)):
         if array.dtype.kind == "f" or array.size == 0:
             numpy = dtypes.default.numpy
         elif array.dtype.kind == "i":
@@ -84,10 +84,11 @@ def _plain(data: Any) -> Any:
     return unwrap(data)
 
 
-def _holds_arrays(data: Any) -> bool:
+def _first(data: Any) -> Any:
+    """The first element of nested lists."""
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
-    return isinstance(data, (Variable, np.ndarray, np.generic))
+    return data
 
 
 # --------------------------------------------------------------------------------------- constants

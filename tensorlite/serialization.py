@@ -26,7 +26,8 @@ import numpy as np
 from tensorlite import dtypes
 from tensorlite.autograd import Array, wrap
 from tensorlite.device import check_device, device
-from tensorlite.tensor import Size, Tensor
+from tensorlite.size import Size
+from tensorlite.tensor import Tensor
 
 KEY = "tensorlite"  # of our metadata
 ALIGNMENT = 8  # of the bytes after the header

@@ -19,33 +19,7 @@ from tensorlite.creation import empty, full, ones, tensor, zeros
 from tensorlite.device import check_device, device
 from tensorlite.ops import convert, shape
 from tensorlite.ops.methods import Methods
-
-
-class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple of ints."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The number of elements."""
-        n = 1
-        for length in self:
-            n *= length
-        return n
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
-
-    def __getitem__(self, index: Any) -> Any:
-        part = tuple.__getitem__(self, index)
-        return Size(part) if isinstance(index, slice) else part
-
-    def __add__(self, other: Any) -> Any:
-        return Size(tuple.__add__(self, tuple(other)))
-
-    def __reduce__(self) -> Any:
-        return Size, (tuple(self),)
-
+from tensorlite.size import Size
 
 CPU = device()
 _OLD_NAMES = {"float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int",

@@ -16,7 +16,8 @@ import tensorlite
 from tensorlite import optim
 from tensorlite.nn import Linear, Parameter
 from tensorlite.serialization import FormatError, load, save
-from tensorlite.tensor import Size, Tensor
+from tensorlite.size import Size
+from tensorlite.tensor import Tensor
 
 DTYPES = ["float32", "float64", "int64", "int32", "uint8", "bool"]
 
