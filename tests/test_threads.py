@@ -1,6 +1,5 @@
-"""Threads: how many, in forks, from several Python threads at once: on every pool the same bits."""
+"""Threads: how many, in forks, from several Python threads at once, at exit: the same bits."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -10,15 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tensorlite.kernels import jit
+from tensorlite.kernels import jit, pool
 
 ROOT = Path(__file__).parents[1]
-LAYERS = ["omp", "workqueue"] + (["tbb"] if importlib.util.find_spec("tbb") else [])
 
 
 def run(script, **variables):
     """Run a script in a new process with these environment variables, and return what it prints."""
-    keep = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "NUMBA_NUM", "GOMP_"))}
+    keep = {
+        k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")
+    }
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
         env={**keep, "PYTHONPATH": str(ROOT), **variables},
@@ -30,15 +30,27 @@ def run(script, **variables):
     return done.stdout
 
 
+@pytest.fixture
+def threads():
+    """Sets the number of threads, and sets it back."""
+    before = jit.get_num_threads()
+    yield jit.set_num_threads
+    jit.set_num_threads(before)
+
+
+# ------------------------------------------------------------------------------------- how many
+
+
 @pytest.mark.parametrize(
     "variables, expected",
     [
-        ({}, 8),
+        ({}, 5),
         ({"OMP_NUM_THREADS": "3"}, 3),
         ({"OMP_NUM_THREADS": "3,1"}, 3),
-        ({"OMP_NUM_THREADS": "64"}, 8),
-        ({"OMP_NUM_THREADS": "many"}, 8),
-        ({"OMP_NUM_THREADS": "0"}, 8),
+        ({"OMP_NUM_THREADS": "12"}, 12),
+        ({"OMP_NUM_THREADS": "99999"}, jit.MOST_THREADS),
+        ({"OMP_NUM_THREADS": "many"}, 5),
+        ({"OMP_NUM_THREADS": "0"}, 5),
         ({"OMP_NUM_THREADS": "3", "NUMBA_NUM_THREADS": "8"}, 8),
     ],
     ids=str,
@@ -48,21 +60,110 @@ def test_the_environment_says_how_many_threads_to_begin_with(variables, expected
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(jit.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.setattr(jit, "cores", lambda: 5)
     assert jit._environment_threads() == expected
 
 
-@pytest.mark.parametrize("variable", ["OMP_NUM_THREADS", "NUMBA_NUM_THREADS"])
-def test_a_process_begins_with_the_threads_of_its_environment(variable):
-    script = "from tensorlite.kernels import jit; print(jit.get_num_threads())"
-    assert run(script, **{variable: "1"}) == "1\n"
+@pytest.mark.parametrize(
+    "quota, expected",
+    [("max 100000", 6), ("150000 100000", 2), ("50000 100000", 1), ("9900000 100000", 6), ("", 6)],
+)
+def test_a_containers_quota_limits_the_cores(quota, expected, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)), raising=False)
+    monkeypatch.setattr(Path, "read_text", lambda path: quota)
+    assert jit.cores() == expected
 
 
-def test_the_number_of_threads_is_checked():
-    most = jit.config.NUMBA_NUM_THREADS
-    for wrong in (0, -1, most + 1):
-        with pytest.raises(ValueError, match=rf"must lie in \[1, {most}\], got {wrong}"):
-            jit.set_num_threads(wrong)
+def test_a_process_begins_with_the_threads_of_its_environment():
+    script = "import tensorlite; print(tensorlite.get_num_threads())"
+    assert run(script, OMP_NUM_THREADS="3") == "3\n"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, jit.MOST_THREADS + 1])
+def test_the_number_of_threads_is_checked(wrong):
+    with pytest.raises(ValueError, match=rf"must lie in \[1, {jit.MOST_THREADS}\], got {wrong}"):
+        jit.set_num_threads(wrong)
+
+
+def test_the_number_of_threads_is_that_of_the_process():
+    script = """
+        import threading
+        from tensorlite.kernels import jit
+
+        jit.set_num_threads(3)
+        worker = threading.Thread(target=lambda: print(jit.get_num_threads()))
+        worker.start()
+        worker.join()
+    """
+    assert run(script) == "3\n"
+
+
+# -------------------------------------------------------------------------------------- launches
+
+
+@jit.inline
+def _count(task, x):
+    x[task] += task
+
+
+@jit.kernel
+def _counted(x):
+    jit.parallel_for(_count, x.size, (x,))
+
+
+@jit.inline
+def _count_inside(task, x):
+    jit.parallel_for(_count, x.shape[1], (x[task],))
+
+
+@jit.kernel
+def _counted_twice(x):
+    jit.parallel_for(_count_inside, x.shape[0], (x,))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_every_task_runs_once_on_any_number_of_threads(n, threads):
+    threads(n)
+    for tasks in (0, 1, 2, 3, 1000):
+        x = np.zeros(tasks)
+        for _ in range(100):
+            _counted(x)
+        assert np.array_equal(x, 100 * np.arange(tasks))
+    assert jit.get_num_threads() == n
+
+
+def test_a_loop_inside_a_loop_runs_every_task(threads):
+    threads(3)
+    x = np.zeros((50, 20))
+    _counted_twice(x)
+    assert np.array_equal(x, np.tile(np.arange(20), (50, 1)))
+
+
+@jit.inline
+def _who(task, seen, rounds):
+    """Take some time, and mark whether others were at it meanwhile."""
+    seen[task] = 1
+    for _ in range(rounds):
+        seen[task] = max(seen[task], pool.load(pool.GATE) % pool.PLACE + 1)
+
+
+@jit.kernel
+def _company(seen, rounds):
+    jit.parallel_for(_who, seen.size, (seen, rounds))
+
+
+def test_helpers_take_part_and_no_more_than_were_asked_for(threads):
+    seen = np.zeros(200, np.int64)
+    for n in (1, 2, 4):
+        threads(n)
+        most = 0
+        for _ in range(20):  # a helper may come late, where others have the cores
+            _company(seen, 10_000)
+            most = max(most, seen.max())
+            if most >= 2:
+                break
+        assert 1 <= most <= n
+        assert most >= 2 or n == 1
 
 
 # Each of these is a way in which a pool of threads can fail: aborting, hanging, or losing work.
@@ -80,137 +181,99 @@ PRODUCTS = """
     jit.set_num_threads(1)
     expected = bits()
     jit.set_num_threads(4)
-    assert jit.threading_layer() == os.environ["NUMBA_THREADING_LAYER"]
     assert bits() == expected
-"""
-SEVERAL_PYTHON_THREADS = """
-    wrong = []
 
-    def work():
-        wrong.extend(i for i in range(50) if bits() != expected)
+    def work(wrong, times):
+        for i in range(times):
+            if bits() != expected:
+                wrong.append(i)
 
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    print(len(wrong))
+    def start(wrong, times):
+        workers = [threading.Thread(target=work, args=(wrong, times)) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        return workers
 """
-A_FORK = """
-    def in_child(function):
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
+
+
+def after(products, script):
+    return textwrap.dedent(products) + textwrap.dedent(script)
+
+
+def test_several_python_threads_at_once_get_the_same_bits():
+    script = """
+        wrong = []
+        workers = start(wrong, 50)
+        for n in (1, 3, 2, 7):
+            jit.set_num_threads(n)
+            work(wrong, 10)
+        for worker in workers:
+            worker.join()
+        print(len(wrong))
+    """
+    assert run(after(PRODUCTS, script)) == "0\n"
+
+
+def test_a_forked_process_computes_the_same_bits_alone_and_on_threads_of_its_own():
+    script = """
+        def in_child(function):
+            sys.stdout.flush()
+            child = os.fork()
+            if child == 0:
                 function()
-            finally:
                 sys.stdout.flush()
                 os._exit(0)
-        os.waitpid(child, 0)
+            assert os.waitpid(child, 0)[1] == 0
 
-    def compute():
-        other = []
-        worker = threading.Thread(target=lambda: other.append(bits() == expected))
-        worker.start()
-        worker.join()
-        print(jit.get_num_threads(), bits() == expected, other[0])
+        def compute():
+            print(jit.get_num_threads(), bits() == expected)
+            jit.set_num_threads(3)
+            wrong = []
+            for worker in start(wrong, 5):
+                worker.join()
+            print(jit.get_num_threads(), len(wrong))
 
-    def ask_for_more():
-        compute()
-        jit.set_num_threads(1)
-        try:
-            jit.set_num_threads(2)
-        except RuntimeError as error:
-            print(error)
-        in_child(compute)
+        def compute_and_fork():
+            compute()
+            in_child(compute)
 
-    in_child(ask_for_more)
-    compute()
-"""
-
-
-@pytest.mark.parametrize("layer", LAYERS)
-def test_several_python_threads_at_once_get_the_same_bits(layer):
-    script = textwrap.dedent(PRODUCTS) + textwrap.dedent(SEVERAL_PYTHON_THREADS)
-    assert run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="4") == "0\n"
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-@pytest.mark.parametrize("layer", LAYERS)
-def test_forked_processes_compute_the_same_bits_on_one_thread(layer):
-    script = textwrap.dedent(PRODUCTS) + textwrap.dedent(A_FORK)
-    out = run(script, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="4").splitlines()
-    assert out[0] == "1 True True"
-    assert "must be 1 in a forked process, got 2" in out[1]
-    assert out[2:] == ["1 True True", "4 True True"]  # the child's child, and the parent after all
-
-
-def test_a_fork_before_the_first_kernel_keeps_its_threads():
-    script = """
-        import os
-        import numpy as np
-        from tensorlite.kernels import jit, matmul
-
-        if os.fork() == 0:
-            jit.set_num_threads(2)
-            matmul.product(np.ones((200, 200)), np.ones((200, 200)))
-            print(jit.get_num_threads(), flush=True)
-            os._exit(0)
-        os.wait()
+        wrong = []
+        workers = start(wrong, 100)  # their launches are under way when the process forks
+        in_child(compute_and_fork)
+        for worker in workers:
+            worker.join()
+        print(jit.get_num_threads(), bits() == expected, len(wrong))
     """
-    assert run(script, NUMBA_NUM_THREADS="2") == "2\n"
+    out = run(after(PRODUCTS, script)).splitlines()
+    assert out == ["1 True", "3 0", "1 True", "3 0", "4 True 0"]
 
 
-@jit.inline
-def _mark(task, x):
-    x[task] = task
-
-
-@jit.kernel
-def _marked(x):
-    jit.parallel_for(_mark, x.size, (x,))
-
-
-@pytest.mark.parametrize("tasks", [0, 1, 2, 3, 100])
-def test_a_launch_runs_every_task_and_leaves_the_number_of_threads_alone(tasks):
-    before = jit.get_num_threads()
-    x = np.full(tasks, -1.0)
-    _marked(x)
-    assert np.array_equal(x, np.arange(tasks))
-    assert jit.get_num_threads() == before
-
-
-def test_few_tasks_do_not_shrink_the_pool():
+def test_a_process_ends_in_peace_while_its_threads_work():
     script = """
-        import numpy as np
-        from tensorlite.kernels import jit, matmul
-
-        matmul.product(np.ones((9, 300), np.float32), np.ones((300, 300), np.float32))
-        print(jit.get_num_threads())
+        wrong = []
+        threading.Thread(target=work, args=(wrong, 10**9), daemon=True).start()
+        bits()
+        print("end")
     """
-    assert run(script, NUMBA_NUM_THREADS="16") == "16\n"
+    for _ in range(3):
+        assert run(after(PRODUCTS, script)) == "end\n"
 
 
-def test_starting_the_pool_leaves_the_environment_as_it_was():
+def test_kernels_run_after_the_threads_were_dismissed():
     script = """
-        import os
-        from tensorlite.kernels import jit
-
-        jit.threading_layer()
-        print(os.environ.get("GOMP_SPINCOUNT"))
+        jit._threads.stop()
+        print(bits() == expected)
     """
-    assert run(script) == "None\n"
-    assert run(script, GOMP_SPINCOUNT="10") == "10\n"
+    assert run(after(PRODUCTS, script)) == "True\n"
 
 
-def test_a_python_thread_uses_the_number_of_threads_of_the_process():
-    script = """
-        import threading
-        from tensorlite.kernels import jit
+def test_a_system_without_more_threads_is_served_by_fewer(monkeypatch, threads):
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
 
-        jit.set_num_threads(3)
-        worker = threading.Thread(target=lambda: print(jit.get_num_threads()))
-        worker.start()
-        worker.join()
-    """
-    assert run(script, NUMBA_NUM_THREADS="4") == "3\n"
+    threads(2)
+    monkeypatch.setattr(jit.threading.Thread, "start", refuse)
+    threads(len(jit._threads.helpers) + 5)
+    x = np.zeros(1000)
+    _counted(x)
+    assert np.array_equal(x, np.arange(1000))
