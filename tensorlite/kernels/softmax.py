@@ -52,7 +52,7 @@ def _softmax_rows(task, x, y, rows, n, run):
         top = _largest(x, start, stop)
         s = simd.zero(x)
         for i in range(start, stop, w):
-            e = simd.exp(simd.take(x, i, stop - i, low) - top)
+            e = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
             simd.put(y, i, stop - i, e)
             s += e
         share = x.dtype.type(1) / simd.total(s)
@@ -109,13 +109,13 @@ def softmax_backward(g: Array, y: Array) -> Array:
 
 
 @inline
-def _log_sum_exp(x, start, stop, shift):
-    """log(sum(exp(x[start:stop] - shift)))"""
+def _log_sum_exp(x, start, stop, top):
+    """log(sum(exp(x[start:stop] - top)))"""
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
     s = simd.zero(x)
     for i in range(start, stop, w):
-        s += simd.exp(simd.take(x, i, stop - i, low) - shift)
+        s += simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
     return math.log(simd.total(s))
 
 
@@ -155,7 +155,7 @@ def _log_softmax_backward_rows(task, g, y, gx, rows, n, run):
         whole = sum_of(g, start, stop)
         for i in range(start, stop, w):
             m = stop - i
-            p = simd.exp(simd.take(y, i, m, zero))
+            p = simd.exp_of_difference(simd.take(y, i, m, zero))
             simd.put(gx, i, m, simd.fma(p, -whole, simd.take(g, i, m, zero)))
 
 
@@ -176,10 +176,15 @@ def log_softmax_backward(g: Array, y: Array) -> Array:
 @inline
 def _logsumexp_rows(task, x, y, rows, n, run):
     for r in range(task * run, min(rows, (task + 1) * run)):
-        top = _largest(x, r * n, (r + 1) * n)
-        if math.isinf(top):  # nothing there: log(0) = -inf; or something infinite: log(inf) = inf
-            top = x.dtype.type(0)
-        y[r] = top + _log_sum_exp(x, r * n, (r + 1) * n, top)
+        start, stop = r * n, (r + 1) * n
+        top = _largest(x, start, stop)
+        if math.isinf(top):  # x - top has no value; nothing is there, or something infinite, or NaN
+            s = 0.0
+            for i in range(start, stop):
+                s += math.exp(x[i])
+            y[r] = math.log(s)
+        else:
+            y[r] = top + _log_sum_exp(x, start, stop, top)
 
 
 @kernel
