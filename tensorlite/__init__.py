@@ -246,6 +246,7 @@ from tensorlite.serialization import load as load, save as save
 from tensorlite.size import Size as Size
 
 from tensorlite import data as data, nn as nn, optim as optim, testing as testing  # isort: skip
+from tensorlite.startup import warmup as warmup  # isort: skip
 
 autograd.gradcheck = testing.gradcheck
 

@@ -78,6 +78,7 @@ from tensorlite import data as data
 from tensorlite import nn as nn
 from tensorlite import optim as optim
 from tensorlite import testing as testing
+from tensorlite.startup import warmup as warmup
 float: dtype
 double: dtype
 int: dtype

@@ -139,7 +139,7 @@ class profile:
         """Run a node's vjp."""
         if self._in_op or threading.get_ident() != self._thread:
             return node.gradients(g, create_graph)
-        saved = list((node.saved or {}).values())
+        saved = dict(node.saved or {})
         self._in_op = True
         start = time.perf_counter()
         try:
@@ -150,9 +150,9 @@ class profile:
             self._inner[-1] += taken
         row = self._row(node.op.name)
         row.backward += taken
-        row.bytes += _moved([g, *saved], gradients)
+        row.bytes += _moved([g, *saved.values()], gradients)
         if node.op.name in BACKWARD_FLOPS:
-            row.flops += BACKWARD_FLOPS[node.op.name](g, gradients)
+            row.flops += BACKWARD_FLOPS[node.op.name](g, gradients, saved)
         return gradients
 
     def region(self, name: str) -> _Region:
@@ -226,16 +226,28 @@ def _product_forward(arrays: list[Any], results: list[Any], options: dict[str, A
 def _fused_loss_forward(arrays: list[Any], results: list[Any], options: dict[str, Any]) -> float:
     """The logits, and the gradients that are wanted: all three products cost the same."""
     x, weight = arrays[:2]  # (R, C), (V, C)
-    return 2.0 * x.size * weight.shape[0] * (1 + sum(options["needs"]))
+    return float(2 * x.size * weight.shape[0] * (1 + sum(options["needs"])))
 
 
-def _linear_backward(g: Any, gradients: Any) -> float:
+def _attention_forward(arrays: list[Any], results: list[Any], options: dict[str, Any]) -> float:
+    """Two products over the T x S scores that are seen."""
+    q, k = arrays[:2]  # (B, H, T, D), (B, G, S, D)
+    return float(4 * q.shape[0] * q.shape[1] * q.shape[3] * _seen(q, k, options["offset"]))
+
+
+def _seen(q: Any, k: Any, offset: int) -> float:
+    """The number of pairs of query i and key j <= i + offset."""
+    last = np.arange(q.shape[2]) + offset + 1
+    return float(np.clip(last, 0, k.shape[2]).sum())
+
+
+def _linear_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
     """gx (..., K) and gw (N, K) cost as much as the forward product; the bias's sum is ignored."""
     large = [x for x in gradients[:2] if x is not None]
     return float(sum(2.0 * g.size * x.shape[-1] for x in large))
 
 
-def _matmul_backward(g: Any, gradients: Any) -> float:
+def _matmul_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
     gx, gy = gradients
     inner = [gx.shape[-1]] if gx is not None else []
     if gy is not None:
@@ -243,12 +255,20 @@ def _matmul_backward(g: Any, gradients: Any) -> float:
     return float(sum(2.0 * g.size * k for k in inner))
 
 
+def _attention_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
+    """Five products, one of which makes the scores anew."""
+    arrays = [saved["q"], saved["k"]]
+    return 2.5 * _attention_forward(arrays, [], {"offset": saved["offset"]})
+
+
 FORWARD_FLOPS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], float]] = {
     "matmul": _product_forward,
     "linear": _product_forward,
+    "attention": _attention_forward,
     "fused_cross_entropy": _fused_loss_forward,
 }
-BACKWARD_FLOPS: dict[str, Callable[[Any, Any], float]] = {
+BACKWARD_FLOPS: dict[str, Callable[[Any, Any, dict[str, Any]], float]] = {
     "matmul": _matmul_backward,
     "linear": _linear_backward,
+    "attention": _attention_backward,
 }

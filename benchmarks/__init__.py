@@ -1,0 +1,1 @@
+"""tensorlite against NumPy and PyTorch, both sides in one run: python -m benchmarks."""
