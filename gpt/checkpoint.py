@@ -197,7 +197,7 @@ class Run:
             tensorlite.save(state, self.folder / "state.safetensors")
         except OSError as error:
             raise RunError(
-                f"step {at.step} cannot be saved ({error.strerror}); make room, then "
+                f"step {at.step} cannot be saved ({error.strerror}); once that is mended, "
                 f"gpt train --resume {self.folder} goes on from the checkpoint before"
             ) from None
 

@@ -94,7 +94,10 @@ class Console:
             bits = metrics.train_loss / math.log(2) * self.tokens_per_byte
             parts += [f"{bits:.3f} bits/byte"]
         parts += [f"{metrics.tokens_per_second:,.0f} tokens/s"]
-        parts += ["done" if progress.finished else f"{duration(progress.seconds_left)} left"]
+        if progress.finished:
+            parts += ["done"]
+        elif progress.seconds_left is not None:
+            parts += [f"{duration(progress.seconds_left)} left"]
         return "  ".join(parts)
 
     def print(self, text: str) -> None:

@@ -10,6 +10,7 @@ was interrupted and on however many threads. A run by minutes follows the clock,
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -67,7 +68,7 @@ class Progress:
     """What is known after a step."""
 
     metrics: Metrics
-    seconds_left: float
+    seconds_left: float | None
     finished: bool
     sample: str | None
     """What the model writes, after an evaluation."""
@@ -272,7 +273,8 @@ class Clock:
         return time.perf_counter() - self.begin
 
     def seconds_per_step(self) -> float:
-        return sum(seconds for seconds, _ in self.recent) / max(len(self.recent), 1)
+        """The median, since the first step compiles."""
+        return statistics.median([seconds for seconds, _ in self.recent] or [0.0])
 
     def tokens_per_second(self) -> float:
         return sum(tokens for _, tokens in self.recent) / sum(s for s, _ in self.recent)
@@ -299,11 +301,13 @@ class Clock:
             return self.at.step >= self.training.steps
         return self.seconds() >= self.seconds_for_steps(self.training.minutes)
 
-    def seconds_left(self) -> float:
-        """An estimate of the time to the end of the run."""
+    def seconds_left(self) -> float | None:
+        """An estimate of the time to the end of the run, as soon as there can be one."""
         if self.at.finished:
             return 0.0
         if self.training.minutes is not None:
             return max(0.0, 60 * self.training.minutes - self.seconds())
+        if len(self.recent) < 3:
+            return None
         steps = self.training.steps - self.at.step
         return steps * self.seconds_per_step() + self.seconds_of_last_evaluation()
