@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings, strategies as st
 
 import tensorlite as tl
 from tensorlite.testing import gradcheck
@@ -136,3 +137,72 @@ def test_in_place_results_must_fit() -> None:
         x.add_(tl.ones(3, 2))
     with pytest.raises(RuntimeError, match="can't be cast"):
         tl.zeros(2, dtype=tl.int64).add_(0.5)
+
+
+# ------------------------------------------------------------------------------- random programs
+
+# Values stay near 1, so that differences of the loss are precise.
+VIEWS = [
+    lambda t: t[1:] if t.ndim and len(t) > 1 else t[...],
+    lambda t: t[0] if t.ndim else t[...],
+    lambda t: t[..., ::2] if t.ndim else t[...],
+    lambda t: t.transpose(0, -1),
+    lambda t: t.view(-1) if t.is_contiguous() else t[...],
+    lambda t: t.unsqueeze(0),
+    lambda t: t.diagonal() if t.ndim == 2 else t[...],
+    lambda t: t.split(1)[-1] if t.ndim else t[...],
+    lambda t: t.unbind()[-1] if t.ndim else t[...],
+]
+CHANGES = [
+    lambda t, v: t.add_(v),
+    lambda t, v: t.add_(v, alpha=2),
+    lambda t, v: t.mul_(v),
+    lambda t, v: t.mul_(t).sin_(),
+    lambda t, v: t.div_(v * v + 1),
+    lambda t, v: t.sin_(),
+    lambda t, v: t.sigmoid_(),
+    lambda t, v: t.copy_(v),
+    lambda t, v: t.zero_(),
+    lambda t, v: t.lerp_(v.expand(t.shape), 0.3),
+    lambda t, v: t.masked_fill_(t.detach() > 0.21, 0.1),
+    lambda t, v: t.__setitem__(0, v) if t.ndim else t.fill_(v),
+    lambda t, v: t.__setitem__([-1], v) if t.ndim else t.fill_(v),
+]
+VALUES = [
+    lambda t, v: t * v,
+    lambda t, v: t.sin(),
+    lambda t, v: t.tanh(),
+    lambda t, v: t.clone(),
+    lambda t, v: (t * t).cos() + v,
+]
+STEPS = st.tuples(
+    st.sampled_from(["view", "change", "change", "value"]),
+    st.integers(0, 20),
+    st.integers(0, 20),
+    st.integers(0, 20),
+)
+
+
+@given(st.lists(STEPS, min_size=2, max_size=8))
+@settings(max_examples=150)
+def test_a_program_of_views_and_changes_is_right_or_refused(steps: Any) -> None:
+    def program(x: Any, w: Any) -> Any:
+        tensors = [x * 1.5, w * w, tl.full((2, 3), 0.3, dtype=tl.float64)]
+        for kind, i, j, k in steps:
+            t, other = tensors[i % len(tensors)], tensors[j % len(tensors)]
+            if kind == "view":
+                tensors.append(VIEWS[k % len(VIEWS)](t))
+            elif kind == "change":
+                CHANGES[k % len(CHANGES)](t, other.sum() * 0.1)
+            else:
+                tensors.append(VALUES[k % len(VALUES)](t, other.sum() * 0.1))
+        return sum((t * (i + 1)).sum() for i, t in enumerate(tensors))
+
+    x = tl.linspace(-1, 1, 6, dtype=tl.float64).view(2, 3).requires_grad_()
+    w = leaf(0.3, 0.9)
+    try:
+        program(x, w).backward()
+    except RuntimeError as error:
+        assume("modified by an inplace" not in str(error))  # refused, in so many words
+        raise
+    assert gradcheck(program, [x, w])
