@@ -71,6 +71,18 @@ def _(y, n):
     return implementation
 
 
+def _scaled_to_normal(y, n):
+    """The same where the result is a normal number."""
+    raise NotImplementedError
+
+
+@overload(_scaled_to_normal)
+def _(y, n):
+    if REGISTER_BITS == 512:
+        return lambda y, n: _scalef(y, n)
+    return lambda y, n: y * exp2_integer(n)
+
+
 @intrinsic
 def _scalef(typing, y, n):
     letter, mask = "s" if y.dtype.bitwidth == 32 else "d", ir.IntType(y.lanes)
@@ -98,7 +110,7 @@ def _exp_of_difference(x):
 
     def implementation(x):
         n, y = _split(maximum(splat(low), x))
-        return select(x < splat(low), zero(x), y * exp2_integer(n))
+        return select(x < splat(low), zero(x), _scaled_to_normal(y, n))
 
     return implementation
 
