@@ -336,6 +336,7 @@ CONVERT = [
     Row("clone", [Real()], np.copy),
     Row("contiguous", [Real()], np.copy),
     Row("cast", [Real()], lambda x, numpy: x.astype(numpy), {"numpy": np.dtype(np.float64)}),
+    Row("averaged", [Real()], lambda x, n, _: x / n, {"count": 3.0, "kind": "NllLoss"}),
     Row("fill", [Real(), 2.5], lambda x, value: np.full_like(x, value)),
     Row("copy", [Real("A B"), Real("B")], lambda x, src: np.broadcast_to(src, x.shape)),
     Row(

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up. A module may import those of lower floors, and of its own floor and folder.
 FLOORS = [
     ["tensorlite.kernels", "tensorlite.autograd"],
-    ["tensorlite.dtypes", "tensorlite.device"],
+    ["tensorlite.dtypes", "tensorlite.device", "tensorlite.size"],
     ["tensorlite.generator"],
     ["tensorlite.ops"],
     ["tensorlite.creation", "tensorlite.printing", "tensorlite.generator"],

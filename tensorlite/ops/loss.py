@@ -13,7 +13,7 @@ import numpy as np
 from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap
 from tensorlite.kernels import cross_entropy as kernels
 from tensorlite.ops.compare import minimum
-from tensorlite.ops.elementwise import abs, exp, log1p, minus, mul, neg, plus, square, true_divide
+from tensorlite.ops.elementwise import abs, exp, log1p, minus, mul, neg, plus, square
 from tensorlite.ops.index import gather
 from tensorlite.ops.linalg import linear, matmul
 from tensorlite.ops.neural import log_softmax, sigmoid, softmax
@@ -91,7 +91,7 @@ def cross_entropy(
     if tuple(target.shape) == shape and unwrap(target).dtype.kind == "f":
         y = movedim(target, axis, -1) if len(shape) > 2 else target
         losses = _against_probabilities(x, reshape(y, (-1, shape[axis])), weight, label_smoothing)
-        return _reduced(reshape(losses, rest), reduction, max(len(unwrap(losses)), 1))
+        return _reduced(reshape(losses, rest), reduction, max(len(unwrap(losses)), 1), "Div")
     ids = _checked_targets("cross_entropy", target, rest, shape[axis], ignore_index)
     if weight is None:
         losses = row_losses(
@@ -262,7 +262,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2"""
     _check_reduction("mse_loss", reduction)
     losses = square(minus(input, target))
-    return _reduced(losses, reduction, unwrap(losses).size)
+    return _reduced(losses, reduction, unwrap(losses).size, "MseLoss")
 
 
 @op(functional=True)
@@ -294,7 +294,7 @@ def binary_cross_entropy_with_logits(
     losses = minus(mul(minus(1.0, target), input), mul(logsigmoid(input), positive))
     if weight is not None:
         losses = mul(losses, weight)
-    return _reduced(losses, reduction, unwrap(losses).size)
+    return _reduced(losses, reduction, unwrap(losses).size, "BinaryCrossEntropyWithLogits")
 
 
 def _check_reduction(name: str, reduction: str) -> None:
@@ -302,11 +302,20 @@ def _check_reduction(name: str, reduction: str) -> None:
         raise OpError(f"{name}: reduction must be 'mean', 'sum' or 'none', got '{reduction}'")
 
 
-def _reduced(losses: Any, reduction: str, count: Any) -> Any:
+@op(grad_name=lambda node: f"{(node.saved or {}).get('kind', 'NllLoss')}Backward0")
+def averaged(total: Array, *, count: float, kind: str) -> Array:
+    """total / count, under PyTorch's name for the loss."""
+    return np.divide(total, total.dtype.type(count))
+
+
+averaged.rules(lambda g, count, kind: g / count)
+
+
+def _reduced(losses: Any, reduction: str, count: Any, kind: str = "NllLoss") -> Any:
     """The losses, their sum, or their sum divided by count (NaN without any, as in PyTorch)."""
     if reduction == "none":
         return losses
     total = sum(losses)
     if reduction == "sum":
         return total
-    return true_divide(total, float(count)) if count else mul(total, float("nan"))
+    return averaged(total, float(count), kind) if count else mul(total, float("nan"))
