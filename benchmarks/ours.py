@@ -9,7 +9,7 @@ import numpy as np
 import tensorlite
 from benchmarks.shapes import BETAS, CLIP, LEARNING_RATE, WEIGHT_DECAY, Shape, Step
 from gpt import GPT, GPTConfig, KVCache
-from tensorlite import nn, optim
+from tensorlite import nn, optim, profiler
 
 
 class Training:
@@ -32,7 +32,8 @@ class Training:
     def step(self) -> float:
         loss = self.model.loss(self.ids, self.targets)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        with profiler.record_function("clip_grad_norm_"):
+            nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.item())

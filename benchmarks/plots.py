@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +46,6 @@ def _roofline(pyplot: Any, results: list[Result]) -> Any:
         knee = peak / memory
         axis.plot([low, knee, high], [low * memory / 1e9, peak / 1e9, peak / 1e9], "k-", lw=1.5)
         axis.text(high, peak / 1e9 * 1.06, f"peak {peak / 1e9:.0f} GFLOP/s", ha="right")
-        axis.text(
-            low * 1.15, low * memory / 1e9 * 1.5, f"memory {memory / 1e9:.0f} GB/s", rotation=36
-        )
         for result in (r for r in counted if r.threads == n):
             intensity = result.flops / result.bytes
             for side, seconds in result.value.items():
@@ -56,6 +54,7 @@ def _roofline(pyplot: Any, results: list[Result]) -> Any:
                     color=SIDES[side], ms=9 if result.benchmark == "decoding" else 5, alpha=0.75,
                 )  # fmt: skip
         axis.set(xscale="log", yscale="log", xlim=(low, high))
+        _along(axis, f"memory {memory / 1e9:.0f} GB/s", low * 1.3, memory / 1e9)
         axis.set_title(f"{n} thread{'s' * (n > 1)}")
         axis.set_xlabel("arithmetic intensity, FLOP per byte of memory at least")
         axis.grid(True, which="both", alpha=0.2)
@@ -72,9 +71,21 @@ def _roofline(pyplot: Any, results: list[Result]) -> Any:
     return figure
 
 
+def _along(axis: Any, text: str, x: float, slope: float) -> None:
+    """Write above the line y = slope x, in its direction."""
+    (x0, y0), (x1, y1) = axis.transData.transform([(x, slope * x), (10 * x, 10 * slope * x)])
+    angle = math.degrees(math.atan2(y1 - y0, x1 - x0))
+    axis.text(
+        x, 1.15 * slope * x, text, rotation=angle, rotation_mode="anchor", va="bottom", ha="left"
+    )
+
+
 def _bars(pyplot: Any, results: list[Result]) -> Any:
     """Tokens a second in training and decoding, by side, on the largest number of threads."""
-    shown = [r for r in results if r.benchmark in ("training", "prefill", "decoding")]
+    kinds = ("training", "prefill", "decoding")
+    shown = sorted(
+        (r for r in results if r.benchmark in kinds), key=lambda r: kinds.index(r.benchmark)
+    )
     if not shown:
         return None
     most = max(r.threads for r in shown)
@@ -100,11 +111,12 @@ def _bars(pyplot: Any, results: list[Result]) -> Any:
 def _scaling(pyplot: Any, results: list[Result]) -> Any:
     """Seconds of a training step over each of its sizes, with the line of proportional growth."""
     rows = [r for r in results if r.benchmark == "scaling"]
+    ticker = importlib.import_module("matplotlib.ticker")
     axes_names = list(dict.fromkeys(r.extra["axis"] for r in rows))
     if not axes_names:
         return None
     figure, axes = pyplot.subplots(
-        1, len(axes_names), figsize=(3.2 * len(axes_names), 3.4), squeeze=False
+        1, len(axes_names), figsize=(3.2 * len(axes_names), 3.6), squeeze=False, sharey=True
     )
     for axis, name in zip(axes[0], axes_names, strict=True):
         points = sorted((r.extra["at"], r.value[OURS]) for r in rows if r.extra["axis"] == name)
@@ -115,7 +127,10 @@ def _scaling(pyplot: Any, results: list[Result]) -> Any:
         axis.plot(at, line, "k:", lw=1, label="ideal" if power < 0 else "proportional")
         axis.set(xscale="log", yscale="log")
         axis.set_xticks(at, [str(a) for a in at])
-        axis.minorticks_off()
+        axis.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        axis.yaxis.set_minor_formatter(ticker.NullFormatter())
         axis.set_xlabel(name)
         axis.legend(fontsize=8)
         axis.grid(True, alpha=0.2)

@@ -120,7 +120,7 @@ class Training:
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return loss.item()  # type: ignore[no-any-return]
 
 
 class Decoding:

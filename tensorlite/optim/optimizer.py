@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, enable_grad, wrap
+from tensorlite.autograd.watch import region
 from tensorlite.ops.convert import changed
 from tensorlite.tensor import Tensor
 
@@ -97,8 +98,9 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            self.update(group, [p for p in group["params"] if p.grad is not None])
+        with region(f"{type(self).__name__}.step"):
+            for group in self.param_groups:
+                self.update(group, [p for p in group["params"] if p.grad is not None])
         return loss
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
