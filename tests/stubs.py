@@ -86,8 +86,13 @@ def tensor_methods() -> str:
         parameters, _ = signature(function, True)
         body.append(f'def {name}({parameters}) -> Tensor:\n    """{name[:-1]}, in place."""\n')
     for name in methods.OPERATORS:
-        parameters = {"__neg__": "", "__abs__": "", "__invert__": "", "__getitem__": ", index: Any",
-                      "__setitem__": ", index: Any, value: Any"}.get(name, ", other: Any")  # fmt: skip
+        parameters = {
+            "__neg__": "",
+            "__abs__": "",
+            "__invert__": "",
+            "__getitem__": ", index: Any",
+            "__setitem__": ", index: Any, value: Any",
+        }.get(name, ", other: Any")
         result = "None" if name == "__setitem__" else "Tensor"
         ignored = "  # type: ignore[override]" if name in ("__eq__", "__ne__") else ""
         body.append(f"def {name}(self{parameters}) -> {result}: ...{ignored}\n")
