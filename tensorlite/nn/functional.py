@@ -41,7 +41,8 @@ def layer_norm(
     var is the mean of (x - mean)^2. Ba, Kiros and Hinton 2016.
     """
     flat, arguments = _over_last_axes("layer_norm", input, normalized_shape, weight, bias)
-    return neural.layer_norm(flat, *arguments, eps=eps).view(input.shape)
+    y = neural.layer_norm(flat, *arguments, eps=eps)
+    return y if flat is input else y.view(input.shape)
 
 
 def rms_norm(
@@ -54,7 +55,8 @@ def rms_norm(
     flat, arguments = _over_last_axes("rms_norm", input, normalized_shape, weight)
     if eps is None:
         eps = float(np.finfo(input.dtype.numpy).eps)
-    return neural.rms_norm(flat, *arguments, eps=eps).view(input.shape)
+    y = neural.rms_norm(flat, *arguments, eps=eps)
+    return y if flat is input else y.view(input.shape)
 
 
 def _over_last_axes(name: str, x: Any, shape: Iterable[int], *parameters: Any) -> tuple[Any, Any]:

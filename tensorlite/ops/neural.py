@@ -20,7 +20,7 @@ from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
 from tensorlite.ops.index import index_add
 from tensorlite.ops.linalg import check_linear, linear, linear_gradients
 from tensorlite.ops.reduce import mean, sum
-from tensorlite.ops.shape import axis_of, reshape
+from tensorlite.ops.shape import axis_of
 
 
 def on_tape(*values: Any) -> bool:
@@ -46,7 +46,7 @@ def _over_rows(kernel: Any, dim: int, *arrays: Array) -> Array:
 
 def _rows(x: Any) -> Any:
     """x as a matrix: (..., N) -> (R, N). A size of -1 would have no meaning beside a 0."""
-    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _floating(name: str, *arrays: Array | None) -> np.dtype[Any]:
