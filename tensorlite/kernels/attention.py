@@ -24,6 +24,7 @@ from tensorlite.kernels import simd
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 from tensorlite.kernels.panels import (
     COLUMNS,
+    FEW,
     ROWS,
     STRIDE,
     WIDEST,
@@ -33,13 +34,14 @@ from tensorlite.kernels.panels import (
     pack_rows,
     pack_transposed,
     products,
+    products_of_few,
 )
 
 Array = np.ndarray
 
 BLOCK = WIDEST  # keys between two looks at the running maximum; part of the result's definition
 CHUNK = 8 * ROWS  # rows of a task: what a packed block of keys is used for
-SMALL = 1 << 16  # multiply-adds below which a second thread does not pay for its launch
+ENOUGH = 1 << 18  # multiply-adds that are worth a task of their own
 
 
 @inline
@@ -53,19 +55,22 @@ def _weights(p, at, seen, keys, top, sums, o, width, r):
         largest = simd.maximum(simd.take(p, at + j, seen - j, nothing), largest)
     before = top[r]
     now = max(before, simd.largest(largest))
-    if now != before:
-        top[r] = now
-        factor = simd.exp_of_difference(simd.splat(before - now))
-        simd.store(sums, r * w, simd.load(sums, r * w) * factor)
-        for d in range(0, width, w):
-            simd.store(o, r * width + d, simd.load(o, r * width + d) * factor)
-    base = now if now > -np.inf else p.dtype.type(0)
     total = simd.load(sums, r * w)
-    for j in range(0, keys, w):
+    if now > before:
+        top[r] = now
+        if before > -np.inf:
+            factor = simd.exp_of_difference(simd.splat(before - now))
+            total = total * factor
+            for d in range(0, width, w):
+                simd.store(o, r * width + d, simd.load(o, r * width + d) * factor)
+    base = now if now > -np.inf else p.dtype.type(0)
+    for j in range(0, seen, w):
         e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - base)
         simd.store(p, at + j, e)
         total = total + e
     simd.store(sums, r * w, total)
+    for j in range((max(0, seen) + w - 1) // w * w, keys, w):
+        simd.store(p, at + j, simd.zero(p))
 
 
 @inline
@@ -102,20 +107,28 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
                 simd.store(o, r * width + d, simd.zero(q))
         for key in range(0, last, BLOCK):
             count = min(BLOCK, last - key)
-            k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
-            pack_transposed(keys, k, k_at + key * ks[2], ks[2], count, D)
-            pack_rows(values, width, width, v, v_at, vs, 1, key, count, D, one)
+            k_at = batch * ks[0] + head * ks[1] + key * ks[2]
+            v_at, v_step, v_block = batch * vs[0] + head * vs[1], width, values
+            if rows > FEW:
+                pack_transposed(keys, k, k_at, ks[2], count, D)
+            else:
+                products_of_few(p, queries, rows, k, k_at, ks[2], count, D)
+            if rows > FEW or width > D:
+                pack_rows(values, width, width, v, v_at, vs, 1, key, count, D, one)
+                v_at = 0
+            else:
+                v_at, v_step, v_block = v_at + key * vs[2], vs[2], v
             for first in range(0, rows, ROWS):
                 n = min(ROWS, rows - first)
                 seen = min(count, (row + first + n - 1) // heads + offset + 1 - key)
                 at = first * STRIDE
-                for j in range(0, seen, panel):
-                    products(p, j, STRIDE, queries, at, keys, j * D, panel, D, n)
+                for j in range(0, seen if rows > FEW else 0, panel):
+                    products(p, j, queries, at, keys, j * D, panel, D, n)
                 for r in range(first, first + n):
                     own = min(seen, (row + r) // heads + offset + 1 - key)
                     _weights(p, (r - first) * STRIDE, own, seen, top, sums, o, width, r)
-                for d in range(0, D if seen > 0 else 0, panel):
-                    add_products(o, first * width + d, width, p, 0, values, d, width, seen, n)
+                if seen > 0:
+                    add_products(o, first * width, width, p, 0, v_block, v_at, v_step, seen, n)
         for r in range(rows):
             t, h = (row + r) // heads, head * heads + (row + r) % heads
             total = simd.total(simd.load(sums, r * w))
@@ -132,8 +145,10 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
 @kernel
 def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset):
     H, G, T, S, D = sizes
-    tasks = B * G * ((T * (H // G) + CHUNK - 1) // CHUNK)
-    run = 1 if B * H * T * S * D > SMALL else tasks
+    chunks = (T * (H // G) + CHUNK - 1) // CHUNK
+    tasks = B * G * chunks
+    work = H // G * T * S * D // chunks
+    run = tasks if work * tasks < 4 * ENOUGH else max(1, min(ENOUGH // work, tasks // 8))
     parallel_for(
         _forward,
         (tasks + run - 1) // run,

@@ -113,25 +113,24 @@ def _backward(
                 seen = min(count, (row + first + m - 1) // heads + offset + 1 - key)
                 at = first * STRIDE
                 for j in range(0, seen, panel):
-                    products(p, at + j, STRIDE, queries, at, keys_across, j * D, panel, D, m)
-                    products(gp, at + j, STRIDE, gout, at, values_across, j * D, panel, D, m)
+                    products(p, at + j, queries, at, keys_across, j * D, panel, D, m)
+                    products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
                 for r in range(first, first + m):
                     own = min(count, (row + r) // heads + offset + 1 - key)
                     here = block + r
                     _weights_backward(p, gp, r * STRIDE, own, count, lses[here], deltas[here])
                 if want_q and seen > 0:
                     to = (block + first) * width
-                    for d in range(0, D, panel):
-                        add_products(gqueries, to + d, width, gp, at, keys, d, width, seen, m)
+                    add_products(gqueries, to, width, gp, at, keys, 0, width, seen, m)
             if want_kv:
                 for j in range(0, count, ROWS):
                     m = min(ROWS, count - j)
                     start = max(0, (key + j - offset) * heads - row)  # the first row that sees j
-                    for d in range(0, D if start < n else 0, panel):
-                        to, at, b_at = j * width + d, start * STRIDE + j, start * STRIDE + d
-                        left = n - start
-                        add_products_transposed(gvalues, to, width, p, at, gout, b_at, left, m)
-                        add_products_transposed(gkeys, to, width, gp, at, queries, b_at, left, m)
+                    left = n - start
+                    if left > 0:
+                        to, at = j * width, start * STRIDE
+                        add_products_transposed(gvalues, to, width, p, at + j, gout, at, left, m)
+                        add_products_transposed(gkeys, to, width, gp, at + j, queries, at, left, m)
         if want_kv:
             unpack_rows(
                 gkeys, width, gk, batch * gks[0] + head * gks[1], gks, 1, key, count, D, one

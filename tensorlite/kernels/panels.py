@@ -19,7 +19,8 @@ Array = np.ndarray
 
 ROWS = simd.TILE_ROWS
 COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
-SINGLY = ROWS // 3  # up to this many rows are computed one by one, more as a whole panel
+WIDE = 2 * COLUMNS
+FEW = ROWS // 3  # up to this many rows are computed one by one, more as a whole panel
 WIDEST = 256  # D at most, and the number of keys that may meet a panel of rows at a time
 STRIDE = WIDEST + 16  # no power of two, which would put all rows in one set of the cache
 
@@ -50,17 +51,19 @@ def pack_rows(packed, stride, width, x, at, strides, heads, row, rows, depth, fa
     """
     w = simd.lanes(x)
     zero = simd.zero(x)
+    t, h = row // heads, row % heads
     for r in range((rows + ROWS - 1) // ROWS * ROWS):
-        source = at + (row + r) // heads * strides[2] + (row + r) % heads * strides[1]
+        source = at + t * strides[2] + h * strides[1]
         n = depth if r < rows else 0
         for d in range(0, width, w):
             simd.store(packed, r * stride + d, simd.take(x, source + d, n - d, zero) * factor)
+        t, h = (t, h + 1) if h + 1 < heads else (t + 1, 0)
 
 
 def pack_transposed(packed, x, at, stride, keys, depth):
     """packed[panel][d][key]: keys across, panels as wide as the micro-kernel, zeros after the last.
 
-    Squares of lanes x lanes are transposed in registers; those at an edge in a copy with zeros.
+    Squares of lanes x lanes are transposed in registers.
     """
     raise NotImplementedError
 
@@ -71,23 +74,44 @@ def _(packed, x, at, stride, keys, depth):
     width = COLUMNS * w
 
     def implementation(packed, x, at, stride, keys, depth):
-        zero = simd.zero(x)
         edge = np.empty(w * w, x.dtype)
         for j in range(0, (keys + width - 1) // width * width, w):
             to = j // width * (width * depth) + j % width
             for d in range(0, depth, w):
-                if j + w <= keys and d + w <= depth:
-                    square = simd.transpose(simd.tile_load(x, at + j * stride + d, stride, w, 1))
+                here = at + j * stride + d
+                square = _transposed(x, here, stride, keys - j, depth - d, edge)
+                if d + w <= depth:
                     simd.tile_store(packed, to + d * width, width, square)
                 else:
-                    for r in range(w):
-                        n = depth - d if j + r < keys else 0
-                        v = simd.load_part(x, at + (j + r) * stride + d, n, zero)
-                        simd.store(edge, r * w, v)
-                    square = simd.transpose(simd.tile_load(edge, 0, w, w, 1))
                     simd.tile_store(edge, 0, w, square)
-                    for r in range(min(w, depth - d)):
+                    for r in range(depth - d):
                         simd.store(packed, to + (d + r) * width, simd.load(edge, r * w))
+
+    return implementation
+
+
+def _transposed(x, at, stride, rows, columns, edge):
+    """The square at x[at], transposed; zeros where rows or columns end, put together in `edge`.
+
+    Later rows are asked for early: 6 -> 9 GB/s from memory, whose own guesses fail in squares.
+    """
+    raise NotImplementedError
+
+
+@simd.overload(_transposed)
+def _(x, at, stride, rows, columns, edge):
+    w = simd.vector_type(x).lanes
+
+    def implementation(x, at, stride, rows, columns, edge):
+        for r in range(w):
+            simd.prefetch(x, at + (4 * w + r) * stride)
+        if rows >= w and columns >= w:
+            return simd.transpose(simd.tile_load(x, at, stride, w, 1))
+        zero = simd.zero(x)
+        for r in range(w):
+            n = columns if r < rows else 0
+            simd.store(edge, r * w, simd.load_part(x, at + r * stride, n, zero))
+        return simd.transpose(simd.tile_load(edge, 0, w, w, 1))
 
     return implementation
 
@@ -96,50 +120,94 @@ def _(packed, x, at, stride, keys, depth):
 def unpack_rows(packed, width, x, at, strides, heads, row, rows, depth, factor):
     """x[row + r] = factor packed[r, :depth]: the reverse of `pack_rows`."""
     w = simd.lanes(x)
+    t, h = row // heads, row % heads
     for r in range(rows):
-        to = at + (row + r) // heads * strides[2] + (row + r) % heads * strides[1]
+        to = at + t * strides[2] + h * strides[1]
         for d in range(0, depth, w):
             simd.put(x, to + d, depth - d, simd.load(packed, r * width + d) * factor)
+        t, h = (t, h + 1) if h + 1 < heads else (t + 1, 0)
 
 
 # ---------------------------------------------------------------------------------- micro-kernels
-# `rows` of c are wanted. A panel is computed whole, so c must have room for it.
+# `rows` of c are wanted. A panel is computed whole, so c must have room for it; few rows are
+# computed one by one. Every element is the same chain of FMAs in any of these.
 
 
 @inline
-def products(c, c_at, c_row, a, a_at, b, b_at, b_step, depth, rows):
-    """c[r, :] = sum_p a[r, p] b[p, :], p ascending."""
-    if rows > SINGLY:
+def products(c, c_at, a, a_at, b, b_at, b_step, depth, rows):
+    """c[r, :] = sum_p a[r, p] b[p, :], p ascending; rows of c are STRIDE apart too."""
+    if rows > FEW:
         simd.multiply(
-            c, c_at, c_row, a, a_at, STRIDE, 1, b, b_at, b_step, depth, ROWS, COLUMNS, False
+            c, c_at, STRIDE, a, a_at, STRIDE, 1, b, b_at, b_step, depth, ROWS, COLUMNS, False
         )
     else:
         for r in range(rows):
-            to, at = c_at + r * c_row, a_at + r * STRIDE
-            simd.multiply(c, to, c_row, a, at, STRIDE, 1, b, b_at, b_step, depth, 1, COLUMNS, False)
+            to, at = c_at + r * STRIDE, a_at + r * STRIDE
+            simd.multiply(c, to, 0, a, at, STRIDE, 1, b, b_at, b_step, depth, 1, COLUMNS, False)
 
 
 @inline
 def add_products(c, c_at, c_row, a, a_at, b, b_at, b_step, depth, rows):
-    """c[r, :] += sum_p a[r, p] b[p, :], p ascending, in one chain that begins with c."""
-    if rows > SINGLY:
-        simd.multiply(
-            c, c_at, c_row, a, a_at, STRIDE, 1, b, b_at, b_step, depth, ROWS, COLUMNS, True
-        )
-    else:
-        for r in range(rows):
-            to, at = c_at + r * c_row, a_at + r * STRIDE
-            simd.multiply(c, to, c_row, a, at, STRIDE, 1, b, b_at, b_step, depth, 1, COLUMNS, True)
+    """c[r, :] += sum_p a[r, p] b[p, :], p ascending, in one chain that begins with c; the columns
+    of b are as many as c_row, whole panels."""
+    panel = COLUMNS * simd.lanes(c)
+    if rows > FEW:
+        for d in range(0, c_row, panel):
+            simd.multiply(
+                c, c_at + d, c_row, a, a_at, STRIDE, 1, b, b_at + d, b_step, depth, ROWS, COLUMNS,
+                True,
+            )  # fmt: skip
+        return
+    for r in range(rows):
+        to, at, d = c_at + r * c_row, a_at + r * STRIDE, 0
+        while d + 2 * panel <= c_row:  # more chains at a time hide their latency
+            simd.multiply(c, to + d, 0, a, at, STRIDE, 1, b, b_at + d, b_step, depth, 1, WIDE, True)
+            d += 2 * panel
+        if d < c_row:
+            simd.multiply(
+                c, to + d, 0, a, at, STRIDE, 1, b, b_at + d, b_step, depth, 1, COLUMNS, True
+            )
 
 
 @inline
 def add_products_transposed(c, c_at, c_row, a, a_at, b, b_at, depth, rows):
     """c[r, :] += sum_p a[p, r] b[p, :], p ascending; b's rows are STRIDE apart too."""
-    if rows > SINGLY:
-        simd.multiply(
-            c, c_at, c_row, a, a_at, 1, STRIDE, b, b_at, STRIDE, depth, ROWS, COLUMNS, True
-        )
-    else:
-        for r in range(rows):
-            to, at = c_at + r * c_row, a_at + r
-            simd.multiply(c, to, c_row, a, at, 1, STRIDE, b, b_at, STRIDE, depth, 1, COLUMNS, True)
+    panel = COLUMNS * simd.lanes(c)
+    for d in range(0, c_row, panel):
+        if rows > FEW:
+            simd.multiply(
+                c, c_at + d, c_row, a, a_at, 1, STRIDE, b, b_at + d, STRIDE, depth, ROWS, COLUMNS,
+                True,
+            )  # fmt: skip
+        else:
+            for r in range(rows):
+                to = c_at + r * c_row + d
+                simd.multiply(
+                    c, to, 0, a, a_at + r, 1, STRIDE, b, b_at + d, STRIDE, depth, 1, COLUMNS, True
+                )
+
+
+def products_of_few(c, a, rows, x, at, stride, keys, depth):
+    """c[r, j] = sum_d a[r, d] x[j, d], d ascending, for few rows: decoding.
+
+    x is read once, at the speed of memory: transposed in registers and never packed.
+    """
+    raise NotImplementedError
+
+
+@simd.overload(products_of_few)
+def _(c, a, rows, x, at, stride, keys, depth):
+    w = simd.vector_type(x).lanes
+
+    def implementation(c, a, rows, x, at, stride, keys, depth):
+        edge = np.empty(w * w, x.dtype)
+        for j in range(0, keys, w):
+            for d in range(0, depth, w):
+                square = _transposed(x, at + j * stride + d, stride, keys - j, depth - d, edge)
+                for r in range(rows):
+                    v = simd.zero(x)
+                    if d > 0:
+                        v = simd.load(c, r * STRIDE + j)
+                    simd.store(c, r * STRIDE + j, simd.chain(square, a, r * STRIDE + d, v))
+
+    return implementation
