@@ -228,8 +228,8 @@ def relu_vector(x):
 
 @inline
 def relu_derivative(x):
-    """1 where x > 0, else 0"""
-    return simd.select(x > 0.0, 1.0, simd.zero(x))
+    """0 where x <= 0, else 1"""
+    return simd.select(x <= 0.0, simd.zero(x), 1.0)
 
 
 @inline
@@ -382,11 +382,11 @@ def relu(x: Array) -> Array:
 @_map2
 @inline
 def _relu_backward(g, y):
-    return simd.select(y > 0.0, g, 0.0)
+    return simd.select(y <= 0.0, 0.0, g)
 
 
 def relu_backward(g: Array, y: Array) -> Array:
-    """g where the output y > 0, else 0"""
+    """0 where the output y <= 0, else g"""
     return _run(_relu_backward, g, y)
 
 

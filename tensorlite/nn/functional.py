@@ -53,8 +53,6 @@ def rms_norm(
     eps defaults to the spacing of numbers at 1 in x's dtype. Zhang and Sennrich 2019.
     """
     flat, arguments = _over_last_axes("rms_norm", input, normalized_shape, weight)
-    if eps is None:
-        eps = float(np.finfo(input.dtype.numpy).eps)
     y = neural.rms_norm(flat, *arguments, eps=eps)
     return y if flat is input else y.view(input.shape)
 

@@ -116,17 +116,21 @@ def _(
 
 
 @op
-def rms_norm(x: Array, weight: Array | None, *, eps: float) -> Any:
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis. Zhang and Sennrich 2019."""
-    _floating("rms_norm", x, weight)
-    y, rstd = norm.rms_norm(_rows(x), weight, eps)
-    return y.reshape(x.shape), {"rstd": rstd}
+def rms_norm(x: Array, weight: Array | None, *, eps: float | None = None) -> Any:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis. Zhang and Sennrich 2019.
+
+    eps defaults to the spacing of numbers at 1 in x's dtype.
+    """
+    kind = _floating("rms_norm", x, weight)
+    added = float(np.finfo(kind).eps) if eps is None else eps
+    y, rstd = norm.rms_norm(_rows(x), weight, added)
+    return y.reshape(x.shape), {"rstd": rstd, "added": added}
 
 
 @rms_norm.vjp
-def _(g: Any, x: Any, weight: Any, rstd: Array, eps: float) -> Any:
+def _(g: Any, x: Any, weight: Any, rstd: Array, added: float) -> Any:
     if on_tape(g):
-        return _norm_gradients(g, x, weight, eps, False)[:2]
+        return _norm_gradients(g, x, weight, added, False)[:2]
     gx, gw = norm.rms_norm_backward(_rows(g), _rows(x), weight, rstd)
     return gx.reshape(x.shape), gw
 
