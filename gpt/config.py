@@ -219,9 +219,9 @@ PRESETS: dict[str, Preset] = {
         ),
         TrainingConfig(steps=800, batch_size=12, eval_every=200, checkpoint_every=100),
     ),
-    # The recipe of nanoGPT's README for a laptop without a GPU.
+    # The recipe of nanoGPT's README for a laptop without a GPU, with GPT-2's biases.
     "shakespeare-char": Preset(
-        GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128, bias=False),
+        GPTConfig(vocab_size=65, block_size=64, n_layer=4, n_head=4, n_embd=128),
         TrainingConfig(tokenizer="char", steps=2000, batch_size=12),
     ),
     # Radford et al. 2019, table 2.
