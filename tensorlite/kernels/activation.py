@@ -22,7 +22,7 @@ from tensorlite.kernels.jit import inline, kernel, parallel_for
 
 Array = np.ndarray
 
-BLOCK = 1 << 14  # elements that a task takes, a multiple of every vector's width
+BLOCK = 1 << 14  # elements that a task takes, or a multiple of it
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
 
 # ------------------------------------------------------------- the normal distribution, exact gelu
@@ -254,6 +254,12 @@ def swiglu_vector(gate, up):
 # -------------------------------------------------------------------------------- walks over arrays
 
 
+@inline
+def _span(n):
+    """Elements that a task takes: of large arrays more, 64 KB are too short a run for prefetching."""
+    return n if n <= SMALL else BLOCK * max(1, n // (32 * BLOCK))
+
+
 def _map(function):
     """The kernel y = function(x), elementwise, on flat arrays."""
 
@@ -270,7 +276,7 @@ def _map(function):
 
     @kernel
     def walk(x, y):
-        span = x.size if x.size <= SMALL else BLOCK
+        span = _span(x.size)
         parallel_for(block, (x.size + span - 1) // span, (x, y, span))
 
     return walk
@@ -293,7 +299,7 @@ def _map2(function):
 
     @kernel
     def walk(a, b, y):
-        span = a.size if a.size <= SMALL else BLOCK
+        span = _span(a.size)
         parallel_for(block, (a.size + span - 1) // span, (a, b, y, span))
 
     return walk
@@ -433,7 +439,7 @@ def _masked_block(task, x, kept, factor, y, span):
 
 @kernel
 def _masked(x, kept, factor, y):
-    span = x.size if x.size <= SMALL else BLOCK
+    span = _span(x.size)
     parallel_for(_masked_block, (x.size + span - 1) // span, (x, kept, factor, y, span))
 
 
@@ -479,7 +485,7 @@ def _swiglu_backward_block(task, g, gate, up, ggate, gup, span):
 
 @kernel
 def _swiglu_backward(g, gate, up, ggate, gup):
-    span = g.size if g.size <= SMALL else BLOCK
+    span = _span(g.size)
     tasks = (g.size + span - 1) // span
     parallel_for(_swiglu_backward_block, tasks, (g, gate, up, ggate, gup, span))
 

@@ -20,13 +20,14 @@ from tensorlite.kernels.reduce import sum_of
 
 Array = np.ndarray
 
-TASK = 1 << 14  # elements that a task takes, unless a row is longer; 64 KB of float32
+TASK = 1 << 14  # elements that a task takes, or more
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
 
 
 @inline
 def _rows_per_task(rows, n):
-    return rows if rows * n <= SMALL else max(1, TASK // n)
+    """Of large matrices more: 64 KB are a short run for the processor's prefetching."""
+    return rows if rows * n <= SMALL else max(1, TASK // n, rows // 32)
 
 
 @inline
