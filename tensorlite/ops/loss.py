@@ -6,13 +6,14 @@ composed of ops. reduction is "mean", "sum" or "none", as in PyTorch.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap
 from tensorlite.kernels import cross_entropy as kernels
-from tensorlite.ops.compare import minimum
+from tensorlite.ops.compare import masked_fill, minimum
 from tensorlite.ops.elementwise import abs, exp, log1p, minus, mul, neg, plus, square
 from tensorlite.ops.index import gather
 from tensorlite.ops.linalg import linear, matmul
@@ -80,9 +81,8 @@ def cross_entropy(
     for nothing, and the mean is over the others. weight (C) weighs the classes; the mean is then
     divided by the weights of the targets. Label smoothing: Szegedy et al. 2016, section 7.
     """
-    _check_reduction("cross_entropy", reduction)
-    if not 0 <= label_smoothing <= 1:
-        raise OpError(f"cross_entropy: label_smoothing must lie in [0, 1], got {label_smoothing}")
+    _check_options("cross_entropy", reduction, label_smoothing)
+    _check_types("cross_entropy", input)
     shape = tuple(input.shape)
     axis = 0 if len(shape) == 1 else 1
     rest = shape[:axis] + shape[axis + 1 :]
@@ -116,14 +116,14 @@ def _weighted(
 ) -> tuple[Any, Any]:
     """Losses weighed by class, and the sum of the targets' weights."""
     logp = log_softmax(x, dim=-1)
-    kept = ids != ignore_index
-    classes = np.where(kept, ids, 0)
-    each = unwrap(weight)[classes] * kept
+    ignored = ids == ignore_index
+    classes = np.where(ignored, 0, ids)
+    each = np.where(ignored, 0, unwrap(weight)[classes])
     losses = mul(neg(_picked(logp, classes)), each)
     if smoothing:
-        everywhere = mul(neg(sum(mul(logp, weight), -1)), kept.astype(each.dtype))
+        everywhere = neg(sum(mul(logp, weight), -1))
         losses = plus(mul(losses, 1 - smoothing), mul(everywhere, smoothing / x.shape[-1]))
-    return losses, each.sum()
+    return masked_fill(losses, ignored, 0.0), each.sum()
 
 
 def _picked(x: Any, classes: Array) -> Any:
@@ -136,19 +136,21 @@ def nll_loss(
     input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
 ) -> Any:
     """-input[target]: log-probabilities (N, C), (C) or (N, C, ...), classes (N), () or (N, ...)."""
-    _check_reduction("nll_loss", reduction)
+    _check_options("nll_loss", reduction)
+    _check_types("nll_loss", input)
     shape = tuple(input.shape)
     axis = 0 if len(shape) == 1 else 1
     rest = shape[:axis] + shape[axis + 1 :]
     x = movedim(input, axis, -1) if len(shape) > 2 else input
     ids = _checked_targets("nll_loss", target, rest, shape[axis], ignore_index)
-    kept = ids != ignore_index
-    classes = np.where(kept, ids, 0)
-    each = kept.astype(unwrap(input).dtype)
+    ignored = ids == ignore_index
+    classes = np.where(ignored, 0, ids)
+    losses = neg(_picked(reshape(x, (-1, shape[axis])), classes))
+    each = ~ignored
     if weight is not None:
-        each = each * unwrap(weight)[classes]
-    losses = mul(neg(_picked(reshape(x, (-1, shape[axis])), classes)), each)
-    return _reduced(reshape(losses, rest), reduction, each.sum())
+        each = np.where(ignored, 0, unwrap(weight)[classes])
+        losses = mul(losses, each)
+    return _reduced(reshape(masked_fill(losses, ignored, 0.0), rest), reduction, each.sum())
 
 
 def _checked_targets(
@@ -193,7 +195,8 @@ def linear_cross_entropy(
     chunk of logits at a time is made, turned into its own gradient, and used for those of input and
     weight (after Wijmans et al. 2024, "Cut your losses", and Hsu et al. 2024, Liger kernels).
     """
-    _check_reduction("linear_cross_entropy", reduction)
+    _check_options("linear_cross_entropy", reduction, label_smoothing)
+    _check_types("linear_cross_entropy", input, weight)
     if weight.ndim != 2 or input.ndim == 0 or input.shape[-1] != weight.shape[1]:
         raise OpError(
             "linear_cross_entropy: the input's last size must be the weight's second: "
@@ -206,7 +209,7 @@ def linear_cross_entropy(
     if reduction == "none":
         return reshape(row_losses(linear(x, weight, None), **options), rest)
     count = np.count_nonzero(ids != ignore_index) if reduction == "mean" else 1
-    scale = 1 / count if count else float("nan")
+    scale = 1 / count if count else math.nan
     return fused_cross_entropy(x, weight, scale=scale, **options)
 
 
@@ -260,7 +263,7 @@ def _(
 @composed(functional=True)
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2"""
-    _check_reduction("mse_loss", reduction)
+    _check_options("mse_loss", reduction)
     losses = square(minus(input, target))
     return _reduced(losses, reduction, unwrap(losses).size, "MseLoss")
 
@@ -283,7 +286,7 @@ def binary_cross_entropy_with_logits(
     pos_weight: Any = None,
 ) -> Any:
     """-w (pos_weight t log p + (1 - t) log(1 - p)) with p = sigmoid(input), t the target."""
-    _check_reduction("binary_cross_entropy_with_logits", reduction)
+    _check_options("binary_cross_entropy_with_logits", reduction)
     if tuple(input.shape) != tuple(target.shape):
         raise OpError(
             "binary_cross_entropy_with_logits: input and target must have one shape, got "
@@ -297,9 +300,18 @@ def binary_cross_entropy_with_logits(
     return _reduced(losses, reduction, unwrap(losses).size, "BinaryCrossEntropyWithLogits")
 
 
-def _check_reduction(name: str, reduction: str) -> None:
+def _check_options(name: str, reduction: str, label_smoothing: float = 0.0) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise OpError(f"{name}: reduction must be 'mean', 'sum' or 'none', got '{reduction}'")
+    if not 0 <= label_smoothing <= 1:
+        raise OpError(f"{name}: label_smoothing must lie in [0, 1], got {label_smoothing}")
+
+
+def _check_types(name: str, *inputs: Any) -> None:
+    kinds = {unwrap(x).dtype for x in inputs}
+    if len(kinds) > 1 or kinds.pop().kind != "f":
+        got = ", ".join(str(unwrap(x).dtype) for x in inputs)
+        raise OpError(f"{name}: takes one floating dtype, got {got}; convert with .float()")
 
 
 @op(grad_name=lambda node: f"{(node.saved or {}).get('kind', 'NllLoss')}Backward0")
@@ -312,10 +324,10 @@ averaged.rules(lambda g, count, kind: g / count)
 
 
 def _reduced(losses: Any, reduction: str, count: Any, kind: str = "NllLoss") -> Any:
-    """The losses, their sum, or their sum divided by count (NaN without any, as in PyTorch)."""
+    """The losses, their sum, or their sum divided by count: without any NaN, with no gradient."""
     if reduction == "none":
         return losses
     total = sum(losses)
     if reduction == "sum":
         return total
-    return averaged(total, float(count), kind) if count else mul(total, float("nan"))
+    return averaged(total, float(count), kind) if count else plus(mul(total, 0.0), math.nan)
