@@ -1,10 +1,10 @@
 """The optimizers' kernels: their formulas, their edges, and the same bits on every thread count."""
 
-import naive
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
+import naive
 from tensorlite.kernels import jit, optimizer
 
 SIZES = [0, 1, 3, 7, 8, 15, 16, 17, 63, 65, optimizer.BLOCK - 1, optimizer.BLOCK + 1]
