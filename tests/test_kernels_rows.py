@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import naive
-from tensorlite.kernels import activation, jit, reduce, simd, softmax
+from tensorlite.kernels import activation, activation_vectors, jit, reduce, simd, softmax
 from tensorlite.kernels.jit import kernel
 
 W = simd.REGISTER_BITS // 32
@@ -145,7 +145,7 @@ def test_an_activation_has_the_same_bits_wherever_it_stands(name, data):
 @kernel
 def epilogue(x, y):
     for i in range(0, x.size, simd.lanes(x)):
-        simd.put(y, i, x.size - i, activation.gelu_vector(simd.take(x, i, x.size - i, 0.0)))
+        simd.put(y, i, x.size - i, activation_vectors.gelu_vector(simd.take(x, i, x.size - i, 0.0)))
 
 
 def test_an_epilogue_with_the_same_function_gives_the_same_bits():

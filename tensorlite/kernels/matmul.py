@@ -20,7 +20,7 @@ from math import prod
 
 import numpy as np
 
-from tensorlite.kernels import activation, simd
+from tensorlite.kernels import activation, activation_vectors, simd
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 
@@ -298,10 +298,10 @@ def _storing(function):
 # An activation is the function of the stand-alone op, applied to a vector still in registers, so it
 # gives the same bits. What it was applied to is kept too: the gradient needs it.
 _ACTIVATIONS = {
-    "gelu": (activation.gelu_vector, activation.gelu),
-    "gelu_tanh": (activation.gelu_tanh_vector, activation.gelu_tanh),
-    "relu": (activation.relu_vector, activation.relu),
-    "silu": (activation.silu_vector, activation.silu),
+    "gelu": (activation_vectors.gelu_vector, activation.gelu),
+    "gelu_tanh": (activation_vectors.gelu_tanh_vector, activation.gelu_tanh),
+    "relu": (activation_vectors.relu_vector, activation.relu),
+    "silu": (activation_vectors.silu_vector, activation.silu),
 }
 _GEMMS = {name: _with_epilogue(_storing(f))[0] for name, (f, _) in _ACTIVATIONS.items()}
 
