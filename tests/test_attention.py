@@ -5,6 +5,7 @@ import pytest
 
 import tensorlite as tl
 from tensorlite.nn import functional as F
+from tensorlite.ops.join import split
 from tensorlite.testing import gradcheck
 
 
@@ -98,6 +99,33 @@ def test_causal_attention_in_chunks_gives_the_bits_of_the_whole(width):
     for start, stop in [(0, 1), (0, 7), (7, 8), (8, 40), (39, 40)]:
         part = F.causal_attention(q[:, :, start:stop], k[:, :, :stop], v[:, :, :stop])
         assert np.array_equal(part.numpy(), whole[:, :, start:stop])
+
+
+@pytest.mark.parametrize("dim", [-1, 1])
+def test_gradients_of_one_cut_array_are_joined_without_a_copy(dim):
+    whole = random((2, 10, 64), 0)
+    ends = np.cumsum([0, 4, 4, 2] if dim == 1 else [0, 32, 16, 16])
+    pieces = tuple(np.split(whole, ends[1:-1], axis=dim))
+    joined = split.op.vjp(pieces, dim)
+    assert np.shares_memory(joined, whole) and np.array_equal(joined, whole)
+    for other in [pieces[::-1], (*pieces[:2], pieces[2].copy()), pieces[:2], (pieces[0], *pieces)]:
+        assert not np.shares_memory(split.op.vjp(other, dim), whole)
+
+
+def test_attention_of_one_projection_has_the_gradients_of_separate_ones():
+    B, T, heads, D = 2, 10, (4, 2, 2), 8
+    x = tl.tensor(random((B, T, sum(heads) * D), 1), requires_grad=True)
+
+    def attend(pieces):
+        q, k, v = (x.view(B, T, -1, D).transpose(1, 2) for x in pieces)
+        y = F.causal_attention(q, k, v)
+        (y * y).sum().backward()
+
+    widths = [h * D for h in heads]
+    attend(x.split(widths, dim=-1))
+    parts = [tl.tensor(p.detach().numpy().copy(), requires_grad=True) for p in x.split(widths, -1)]
+    attend(parts)
+    assert np.array_equal(x.grad.numpy(), np.concatenate([p.grad.numpy() for p in parts], -1))
 
 
 def test_second_derivatives_pass_through_masks_and_sharing():

@@ -41,7 +41,20 @@ def _(g: Any, q: Any, k: Any, v: Any, out: Any, lse: Array, scale: float, offset
     if on_tape(g, q, k, v):
         return _gradients(g, q, k, v, scale, offset)
     rows = _by_rows
-    return attention_backward(rows(g), rows(q), rows(k), rows(v), out, lse, scale, offset)
+    return attention_backward(
+        rows(g), rows(q), rows(k), rows(v), out, lse, scale, offset, *_gradients_like(q, k, v)
+    )
+
+
+def _gradients_like(q: Array, k: Array, v: Array) -> tuple[Array, ...]:
+    """Memory for the gradients of q, k and v that were cut from one array, side by side in one: to
+    join them again takes no copy then (see `split`). Of others, nothing."""
+    B, H, T, D = q.shape
+    G, S = k.shape[1:3]
+    if q.base is None or q.base is not k.base or q.base is not v.base or T != S:
+        return ()
+    whole = np.empty((B, T, H + 2 * G, D), q.dtype).transpose(0, 2, 1, 3)
+    return whole[:, :H], whole[:, H : H + G], whole[:, H + G :]
 
 
 def _gradients(g: Any, q: Any, k: Any, v: Any, scale: float, offset: int) -> tuple[Any, Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -129,7 +130,35 @@ def split(x: Array, *, split_size_or_sections: int | Sizes, dim: int = 0) -> tup
 
 @split.vjp
 def _(g, dim):
-    return cat(g, dim)
+    whole = _uncut(g, dim)
+    return cat(g, dim) if whole is None else whole
+
+
+def _uncut(pieces: Sequence[Any], dim: int) -> Any:
+    """The array whose consecutive pieces these are already, as attention makes its gradients; else
+    None."""
+    first = pieces[0]
+    base = first.base if type(first) is np.ndarray else None
+    if type(base) is not np.ndarray or not base.flags.c_contiguous or base.dtype != first.dtype:
+        return None
+    d = axis_of(dim, first.ndim)
+    lengths = [x.shape[d] for x in pieces]
+    shape = (*first.shape[:d], sum(lengths), *first.shape[d + 1 :])
+    if base.size != math.prod(shape) or any(x.base is not base for x in pieces):
+        return None
+    whole = base.reshape(shape)
+    before, start = (slice(None),) * d, 0
+    for x, length in zip(pieces, lengths, strict=True):
+        here = whole[(*before, slice(start, start + length))]
+        if x.strides != here.strides or _address(x) != _address(here):
+            return None
+        start += length
+    return whole
+
+
+def _address(x: Array) -> int:
+    address: int = x.__array_interface__["data"][0]
+    return address
 
 
 @composed(method=True)
