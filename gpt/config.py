@@ -217,7 +217,7 @@ PRESETS: dict[str, Preset] = {
         GPTConfig(
             vocab_size=1024, block_size=128, n_layer=4, n_head=4, n_embd=128, **_LLAMA
         ),
-        TrainingConfig(steps=800, batch_size=12, eval_every=200, checkpoint_every=100),
+        TrainingConfig(steps=700, batch_size=12, eval_every=175, checkpoint_every=100),
     ),
     # The recipe of nanoGPT's README for a laptop without a GPU, with GPT-2's biases.
     "shakespeare-char": Preset(
