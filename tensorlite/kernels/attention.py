@@ -34,7 +34,7 @@ from tensorlite.kernels.panels import (
     pack_rows,
     pack_transposed,
     products,
-    products_of_few,
+    products_of_one,
 )
 
 Array = np.ndarray
@@ -109,10 +109,10 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
             count = min(BLOCK, last - key)
             k_at = batch * ks[0] + head * ks[1] + key * ks[2]
             v_at, v_step, v_block = batch * vs[0] + head * vs[1], width, values
-            if rows > FEW:
+            if rows > 1:
                 pack_transposed(keys, k, k_at, ks[2], count, D)
             else:
-                products_of_few(p, queries, rows, k, k_at, ks[2], count, D)
+                products_of_one(p, queries, k, k_at, ks[2], count, D)
             if rows > FEW or width > D:
                 pack_rows(values, width, width, v, v_at, vs, 1, key, count, D, one)
                 v_at = 0
@@ -122,7 +122,7 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
                 n = min(ROWS, rows - first)
                 seen = min(count, (row + first + n - 1) // heads + offset + 1 - key)
                 at = first * STRIDE
-                for j in range(0, seen if rows > FEW else 0, panel):
+                for j in range(0, seen if rows > 1 else 0, panel):
                     products(p, j, queries, at, keys, j * D, panel, D, n)
                 for r in range(first, first + n):
                     own = min(seen, (row + r) // heads + offset + 1 - key)
