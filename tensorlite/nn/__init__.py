@@ -1,6 +1,12 @@
 """Layers and models, under PyTorch's names."""
 
 from tensorlite.nn import functional as functional, init as init, utils as utils
+from tensorlite.nn.containers import (
+    ModuleDict as ModuleDict,
+    ModuleList as ModuleList,
+    ParameterList as ParameterList,
+    Sequential as Sequential,
+)
 from tensorlite.nn.layers import (
     GELU as GELU,
     CrossEntropyLoss as CrossEntropyLoss,
@@ -9,14 +15,10 @@ from tensorlite.nn.layers import (
     Identity as Identity,
     LayerNorm as LayerNorm,
     Linear as Linear,
-    ModuleDict as ModuleDict,
-    ModuleList as ModuleList,
     MSELoss as MSELoss,
     NLLLoss as NLLLoss,
-    ParameterList as ParameterList,
     ReLU as ReLU,
     RMSNorm as RMSNorm,
-    Sequential as Sequential,
     Sigmoid as Sigmoid,
     SiLU as SiLU,
     Softmax as Softmax,
