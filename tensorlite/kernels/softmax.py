@@ -41,11 +41,34 @@ def _largest(x, start, stop):
     return simd.largest(top)
 
 
+def _walk(function):
+    """The kernel that runs function(task, x, y, rows, n, run) over the rows of x, into y."""
+
+    @kernel
+    def walk(x, y, rows, n):
+        run = _rows_per_task(rows, n)
+        parallel_for(function, (rows + run - 1) // run, (x, y, rows, n, run))
+
+    return walk
+
+
+def _walk_back(function):
+    """The kernel that runs function(task, g, y, gx, rows, n, run) over rows, into gx."""
+
+    @kernel
+    def walk_back(g, y, gx, rows, n):
+        run = _rows_per_task(rows, n)
+        parallel_for(function, (rows + run - 1) // run, (g, y, gx, rows, n, run))
+
+    return walk_back
+
+
 # ----------------------------------------------------------------------------------------- softmax
 
 
+@_walk
 @inline
-def _softmax_rows(task, x, y, rows, n, run):
+def _softmax(task, x, y, rows, n, run):
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
     for r in range(task * run, min(rows, (task + 1) * run)):
@@ -61,12 +84,6 @@ def _softmax_rows(task, x, y, rows, n, run):
             simd.put(y, i, stop - i, simd.take(y, i, stop - i, low) * share)
 
 
-@kernel
-def _softmax(x, y, rows, n):
-    run = _rows_per_task(rows, n)
-    parallel_for(_softmax_rows, (rows + run - 1) // run, (x, y, rows, n, run))
-
-
 def softmax(x: Array) -> Array:
     """y = exp(x - max) / sum(exp(x - max)) in each row: (R, N) -> (R, N)."""
     y = np.empty(x.shape, x.dtype)
@@ -75,8 +92,9 @@ def softmax(x: Array) -> Array:
     return y
 
 
+@_walk_back
 @inline
-def _softmax_backward_rows(task, g, y, gx, rows, n, run):
+def _softmax_backward(task, g, y, gx, rows, n, run):
     w = simd.lanes(g)
     zero = simd.zero(g)
     for r in range(task * run, min(rows, (task + 1) * run)):
@@ -90,12 +108,6 @@ def _softmax_backward_rows(task, g, y, gx, rows, n, run):
             m = stop - i
             v = simd.take(y, i, m, zero) * (simd.take(g, i, m, zero) - mean)
             simd.put(gx, i, m, v)
-
-
-@kernel
-def _softmax_backward(g, y, gx, rows, n):
-    run = _rows_per_task(rows, n)
-    parallel_for(_softmax_backward_rows, (rows + run - 1) // run, (g, y, gx, rows, n, run))
 
 
 def softmax_backward(g: Array, y: Array) -> Array:
@@ -120,8 +132,9 @@ def _log_sum_exp(x, start, stop, top):
     return math.log(simd.total(s))
 
 
+@_walk
 @inline
-def _log_softmax_rows(task, x, y, rows, n, run):
+def _log_softmax(task, x, y, rows, n, run):
     w = simd.lanes(x)
     zero = simd.zero(x)
     for r in range(task * run, min(rows, (task + 1) * run)):
@@ -133,12 +146,6 @@ def _log_softmax_rows(task, x, y, rows, n, run):
             simd.put(y, i, stop - i, simd.take(x, i, stop - i, zero) - top - rest)
 
 
-@kernel
-def _log_softmax(x, y, rows, n):
-    run = _rows_per_task(rows, n)
-    parallel_for(_log_softmax_rows, (rows + run - 1) // run, (x, y, rows, n, run))
-
-
 def log_softmax(x: Array) -> Array:
     """y = x - max - log(sum(exp(x - max))) in each row: (R, N) -> (R, N)."""
     y = np.empty(x.shape, x.dtype)
@@ -147,8 +154,9 @@ def log_softmax(x: Array) -> Array:
     return y
 
 
+@_walk_back
 @inline
-def _log_softmax_backward_rows(task, g, y, gx, rows, n, run):
+def _log_softmax_backward(task, g, y, gx, rows, n, run):
     w = simd.lanes(g)
     zero = simd.zero(g)
     for r in range(task * run, min(rows, (task + 1) * run)):
@@ -160,12 +168,6 @@ def _log_softmax_backward_rows(task, g, y, gx, rows, n, run):
             simd.put(gx, i, m, simd.fma(p, -whole, simd.take(g, i, m, zero)))
 
 
-@kernel
-def _log_softmax_backward(g, y, gx, rows, n):
-    run = _rows_per_task(rows, n)
-    parallel_for(_log_softmax_backward_rows, (rows + run - 1) // run, (g, y, gx, rows, n, run))
-
-
 def log_softmax_backward(g: Array, y: Array) -> Array:
     """gx = g - exp(y) sum(g) in each row, y the output: (R, N), (R, N) -> (R, N)."""
     gx = np.empty(y.shape, y.dtype)
@@ -174,8 +176,9 @@ def log_softmax_backward(g: Array, y: Array) -> Array:
     return gx
 
 
+@_walk
 @inline
-def _logsumexp_rows(task, x, y, rows, n, run):
+def _logsumexp(task, x, y, rows, n, run):
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         top = _largest(x, start, stop)
@@ -186,12 +189,6 @@ def _logsumexp_rows(task, x, y, rows, n, run):
             y[r] = math.log(s)
         else:
             y[r] = top + _log_sum_exp(x, start, stop, top)
-
-
-@kernel
-def _logsumexp(x, y, rows, n):
-    run = _rows_per_task(rows, n)
-    parallel_for(_logsumexp_rows, (rows + run - 1) // run, (x, y, rows, n, run))
 
 
 def logsumexp(x: Array) -> Array:
