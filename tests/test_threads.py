@@ -248,6 +248,29 @@ def test_a_forked_process_computes_the_same_bits_alone_and_on_threads_of_its_own
     assert out == ["1 True", "3 0", "1 True", "3 0", "4 True 0"]
 
 
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity") or len(os.sched_getaffinity(0)) < 2,
+    reason="needs a system that lets threads be kept off a core, and two cores",
+)
+def test_helpers_are_kept_off_the_core_of_the_launch_and_follow_it():
+    script = """
+        def allowed():
+            return {frozenset(os.sched_getaffinity(h.native_id)) for h in jit._threads.helpers}
+
+        mine = os.sched_getaffinity(0)
+        jit.set_num_threads(2)
+        for core in sorted(mine)[:2]:
+            os.sched_setaffinity(0, {core})  # moves this thread
+            assert bits() == expected
+            print(allowed() == {frozenset(mine - {core})})
+            os.sched_setaffinity(0, mine)
+        jit.set_num_threads(len(mine) + 1)  # more than there are cores: all may run on all
+        assert bits() == expected
+        print(allowed() == {frozenset(mine)})
+    """
+    assert run(after(PRODUCTS, script)).splitlines() == ["True"] * 3
+
+
 def test_a_process_ends_in_peace_while_its_threads_work():
     script = """
         wrong = []

@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
@@ -61,7 +62,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 # ---------------------------------------------------------------------------------------- threads
 
-MOST_THREADS = 1024
+MOST_THREADS = pool.MOST_HELPERS + 1
 # Seconds that a helper looks for work before it sleeps, about what Python takes between two ops. On
 # a busy machine, to spin longer is to use up the time in which one could have helped.
 _SPINNING = 50e-6
@@ -107,7 +108,22 @@ class _Threads:
                 pass
             # Where there are not cores enough, whoever spins is in the way.
             pool.words[pool.SPIN] = self.rounds if self.number <= cores() else 0
+            self.keep_apart()
             pool.words[pool.THREADS] = self.number
+
+    def keep_apart(self) -> None:
+        """Keep helpers off the core of a launch, where there are cores enough for all."""
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        bits = sum(1 << core for core in allowed if core < 1024)
+        for i in range(16):
+            word = (bits >> (64 * i)) & ((1 << 64) - 1)
+            pool.words[pool.ALLOWED + i] = np.uint64(word).astype(np.int64)
+        pool.words[pool.CORE] = -1
+        pool.words[pool.APART] = 1 < self.number <= bits.bit_count()
+        if self.number > len(allowed) > 0:
+            for helper in self.helpers:
+                with contextlib.suppress(OSError):
+                    os.sched_setaffinity(helper.native_id or 0, allowed)
 
     def stop(self) -> None:
         """At exit, before Python frees the code that the helpers run."""
@@ -121,7 +137,7 @@ class _Threads:
         self.lock = threading.RLock()
         self.helpers = []
         self.number = 1
-        for word in (pool.OWNER, pool.GATE, pool.ASLEEP, pool.WAITING):
+        for word in (pool.OWNER, pool.GATE, pool.ASLEEP, pool.WAITING, pool.APART, pool.HELPERS):
             pool.words[word] = 0
         pool.words[pool.THREADS] = 1
         if self.started:
@@ -162,7 +178,7 @@ def _rounds_of(seconds: float) -> int:
 def _help() -> None:
     """A helper thread. Signals are the business of others."""
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    _control(pool.SERVE, 0)
+    _control(pool.SERVE, threading.get_native_id())
 
 
 _control = kernel(pool.control)
