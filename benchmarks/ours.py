@@ -44,7 +44,7 @@ class Decoding:
 
     def __init__(self, config: Shape, length: int) -> None:
         tensorlite.manual_seed(0)
-        self.model = GPT(GPTConfig(**asdict(config))).eval()
+        self.model = GPT(GPTConfig(**asdict(config))).eval().for_decoding()
         self.cache = KVCache(self.model.config, max_length=length)
 
     def prefill(self, ids: np.ndarray) -> tensorlite.Tensor:

@@ -237,7 +237,7 @@ def generate(argv: list[str]) -> int:
     use_threads(arguments.threads)
     run = Run.open(Path(arguments.run))
     tokenizer = run.load_tokenizer()
-    model = run.load_model()
+    model = run.load_model().for_decoding()
     prompt, end = training.beginning(tokenizer)
     if arguments.prompt:
         prompt = tokenizer.encode(arguments.prompt)

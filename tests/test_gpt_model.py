@@ -260,6 +260,23 @@ def test_threads_change_no_bit_of_loss_and_gradients(model: GPT, all_threads: in
 # ------------------------------------------------------------------------------------------ cache
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_layout_for_decoding_changes_no_bit(shape: str) -> None:
+    plain, turned = make(SHAPES[shape]), make(SHAPES[shape]).for_decoding()
+    assert not turned.h[0].attn.qkv.weight.is_contiguous()
+    ids = random_ids(plain, 1, 20)
+    results = []
+    for model in (plain, turned):
+        cache = KVCache(model.config)
+        logits = [bits(model(ids[:, i : i + 1], cache)) for i in range(20)]
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+        loss.backward()
+        optim.AdamW(model.parameters(), lr=0.1).step()
+        after = [p.detach().contiguous().numpy().tobytes() for p in model.parameters()]
+        results.append((logits, loss.item(), after))
+    assert results[0] == results[1]
+
+
 def test_a_cached_pass_records_no_gradient() -> None:
     model = make(TINY)
     cache = KVCache(TINY)

@@ -101,11 +101,25 @@ def test_batches_broadcast_and_equal_single_products(m, n, k):
     assert np.array_equal(flat[1], matmul.product(a[1, 0], b[0]))
 
 
-def test_accumulating_adds_to_what_is_there():
-    a, b, start = (random(s, np.float32, i) for i, s in enumerate([(30, 20), (20, 40), (30, 40)]))
-    out = start.copy()
-    assert matmul.product(a, b, out=out, accumulate=True) is out
-    assert np.array_equal(out, start + matmul.product(a, b))
+@pytest.mark.parametrize("m", [1, 3, 30])
+def test_accumulating_adds_to_what_is_there(m):
+    a, b, start = (random(s, np.float32, i) for i, s in enumerate([(m, 20), (20, 40), (m, 40)]))
+    for right in (b, np.asfortranarray(b)):
+        out = start.copy()
+        assert matmul.product(a, right, out=out, accumulate=True) is out
+        assert np.array_equal(out, start + matmul.product(a, right))
+
+
+@pytest.mark.parametrize("m", range(1, 9))
+@pytest.mark.parametrize("n, k", [(1030, 600), (5000, 70), (4100, 257)])
+def test_few_rows_have_the_bits_of_many_in_every_layout(m, n, k):
+    a, b, bias = random((m, k), np.float32, 1), random((k, n), np.float32, 2), random(n, float, 3)
+    bias = bias.astype(np.float32)
+    many = matmul.product(np.tile(a, (9, 1)), b, bias)[:m]
+    for right in (b, np.asfortranarray(b)):
+        for threads in (1, 2):
+            few = on_threads(threads, lambda right=right: matmul.product(a, right, bias))
+            assert np.array_equal(few, many)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (3, 0, 4), (3, 4, 0)])

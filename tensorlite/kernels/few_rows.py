@@ -1,8 +1,16 @@
 """The matrix product for few rows of a, as decoding needs it: b is read once and never packed.
 
-It is bound by the memory that b lies in. Where b's columns are contiguous (a weight (N, K) seen as
-its transpose), squares of lanes x lanes are transposed in registers: 64 shuffles for 256 elements
-cost less than reading them. The order of additions is that of matmul.py, to the bit.
+It is bound by the memory that b lies in, and so by how well memory is read ahead:
+
+- Where b's rows are contiguous (a weight (N, K) held column by column, seen as its transpose), a
+  task takes one block of k and walks down it, long stretches of four rows at a time, at 90 to 100 %
+  of the speed of memory. Blocks of k have sums of their own, so that tasks may share k too.
+- Where b's columns are contiguous (a weight (N, K) as it is trained), squares of lanes x lanes are
+  transposed in registers. The chain of additions takes as long as memory does, and what of it does
+  not overlap costs a fifth. While a strip of columns is computed, the next one is asked for in the
+  order in which it lies in memory (26 -> 32 GB/s where memory has 40).
+
+The order of additions is that of matmul.py, to the bit.
 """
 
 from __future__ import annotations
@@ -16,71 +24,162 @@ from tensorlite.kernels.jit import inline, kernel, parallel_for
 # packed product 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing.
 KC = 256
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
-STRIP = 4  # vectors of a row of b taken together where its rows are contiguous
+TASKS = 3  # at least so many, if work is shared; more would walk down shorter stretches
+SUMS = 1 << 12  # sums of a task, 16 KB of float32: they stay in L1 while b passes by
+SHORTEST = 1 << 8  # columns of a task at least: 1 KB of a row of b is worth reading ahead
+
+
+# ------------------------------------------------------------------------- b's rows are contiguous
+
+
+def _adding(rows):
+    """The function that adds four rows of b at a time to the sums of `rows` rows of a."""
+
+    @inline
+    def add_four(sums, to, a, x, b, row, b_row, n, k, columns):
+        """sums[r, :] += sum over q < 4 of a[r, x + q] b[row + q b_row :], q ascending."""
+        w = simd.lanes(b)
+        zero = simd.zero(b)
+        j = 0
+        while j + w <= columns:
+            t = simd.tile_load(sums, to + j, n, rows, 1)
+            for q in range(4):
+                if rows > 1:  # more to do than the processor looks ahead: 19 -> 30 GB/s
+                    simd.prefetch(b, row + (q + 4) * b_row + j)
+                t = simd.outer_strided(t, a, x + q, k, b, row + q * b_row + j)
+            simd.tile_store(sums, to + j, n, t)
+            j += w
+        if j < columns:
+            left = columns - j
+            for q in range(4):
+                v = simd.load_part(b, row + q * b_row + j, left, zero)
+                for r in range(rows):
+                    here = to + r * n + j
+                    s = simd.fma(
+                        simd.spread(a, r * k + x + q), v, simd.load_part(sums, here, left, zero)
+                    )
+                    simd.store_part(sums, here, left, s)
+
+    return add_four
+
+
+_add_to_one, _add_to_two, _add_to_four = _adding(1), _adding(2), _adding(4)
 
 
 @inline
-def _few_rows(
-    task, a, a_base, a_row, b, b_base, b_row, b_column, c, c_base, bias, accumulate, m, n, k, c_row,
-    span,
-):  # fmt: skip
-    """c[:, span * task :][: span] for few contiguous rows of a: b is read once, never packed."""
+def _down_a_block(task, a, b, b_row, sums, m, n, k, span):
+    """sums[block, r, j] = sum of a[r, p] b[p, j] over the p of one block, for a span of columns."""
+    w = simd.lanes(b)
+    zero = simd.zero(b)
+    spans = (n + span - 1) // span
+    block, j0 = task // spans, task % spans * span
+    columns = min(span, n - j0)
+    to = block * m * n + j0
+    for r in range(m):
+        for j in range(0, columns, w):
+            simd.put(sums, to + r * n + j, columns - j, zero)
+    p, end = block * KC, min(k, (block + 1) * KC)
+    while p + 4 <= end:  # sums are loaded and stored a quarter as often: 26 -> 34 GB/s
+        row, r = p * b_row + j0, 0
+        while r + 4 <= m:
+            _add_to_four(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
+            r += 4
+        if r + 2 <= m:
+            _add_to_two(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
+            r += 2
+        if r < m:
+            _add_to_one(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
+        p += 4
+    while p < end:
+        for r in range(m):
+            x, here = simd.spread(a, r * k + p), to + r * n
+            for j in range(0, columns, w):
+                v = simd.take(b, p * b_row + j0 + j, columns - j, zero)
+                s = simd.fma(x, v, simd.take(sums, here + j, columns - j, zero))
+                simd.put(sums, here + j, columns - j, s)
+        p += 1
+
+
+@inline
+def _add_blocks(task, sums, c, bias, accumulate, m, n, blocks, span):
+    """c (+)= the sums of the blocks, in ascending order, + bias, for a span of columns."""
     w = simd.lanes(c)
-    width = w if b_row == 1 else STRIP * w
-    sums = np.empty(m * width, c.dtype)
     zero = simd.zero(c)
-    for j in range(task * span, min(n, (task + 1) * span), width):
-        columns = min(width, n - j)
+    for r in range(m):
+        for j in range(task * span, min(n, (task + 1) * span), w):
+            left, to = n - j, r * n + j
+            v = simd.take(sums, to, left, zero)
+            if accumulate:
+                v = simd.take(c, to, left, zero) + v
+            for block in range(1, blocks):
+                v = v + simd.take(sums, block * m * n + to, left, zero)
+            if bias.size > 0:
+                v = v + simd.take(bias, j, left, zero)
+            simd.put(c, to, left, v)
+
+
+@inline
+def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
+    blocks = (k + KC - 1) // KC
+    span = add_span = n
+    if m * n * k >= SMALL:
+        span = max(SHORTEST, SUMS // m)
+        while span > SHORTEST and blocks * ((n + span - 1) // span) < TASKS:
+            span //= 2
+        add_span = SUMS
+    sums = np.empty(blocks * m * n, c.dtype)
+    spans = (n + span - 1) // span
+    parallel_for(_down_a_block, blocks * spans, (a, b, b_row, sums, m, n, k, span))
+    adds = (n + add_span - 1) // add_span
+    parallel_for(_add_blocks, adds, (sums, c, bias, accumulate, m, n, blocks, add_span))
+
+
+# ---------------------------------------------------------------------- b's columns are contiguous
+
+
+@inline
+def _across_columns(task, a, b, b_column, c, bias, accumulate, m, n, k, span):
+    """c[:, span * task :][: , : span], a strip of as many columns as a vector has lanes a time."""
+    w = simd.lanes(c)
+    sums = np.empty(m * w, c.dtype)
+    zero = simd.zero(c)
+    for j in range(task * span, min(n, (task + 1) * span), w):
+        columns = min(w, n - j)
+        next_strip = (j + w) * b_column  # what of it is asked for next
         for k0 in range(0, k, KC):
             depth = min(KC, k - k0)
-            source = b_base + k0 * b_row + j * b_column
             sums[:] = 0
-            if b_row == 1:
-                _few_rows_by_columns(
-                    sums, a, a_base + k0, a_row, m, b, source, b_column, columns, depth
-                )
-            else:
-                _few_rows_by_rows(sums, a, a_base + k0, a_row, m, b, source, b_row, columns, depth)
+            _strip(sums, a, k0, k, m, b, k0 + j * b_column, b_column, columns, depth, next_strip)
+            next_strip += depth * w
             add = accumulate or k0 > 0
             biased = k0 + depth == k and bias.size > 0
             for r in range(m):
-                for q in range(0, columns, w):
-                    here = c_base + r * c_row + j + q
-                    v = simd.load(sums, r * width + q)
-                    if add:
-                        v = simd.load_part(c, here, columns - q, zero) + v
-                    if biased:
-                        v = v + simd.load_part(bias, j + q, columns - q, zero)
-                    simd.store_part(c, here, columns - q, v)
+                here = r * n + j
+                v = simd.load(sums, r * w)
+                if add:
+                    v = simd.load_part(c, here, columns, zero) + v
+                if biased:
+                    v = v + simd.load_part(bias, j, columns, zero)
+                simd.store_part(c, here, columns, v)
 
 
-@inline
-def _few_rows_by_rows(sums, a, a_at, a_row, m, b, source, b_row, columns, depth):
-    """sums[r, :] += a[r, k] * b[k, :], k ascending, a strip of a contiguous row of b at a time."""
-    w = simd.lanes(b)
-    zero = simd.zero(b)
-    for p in range(depth):
-        for q in range(0, columns, w):
-            row = simd.load_part(b, source + p * b_row + q, columns - q, zero)
-            for r in range(m):
-                here = r * STRIP * w + q
-                x = simd.splat(a[a_at + r * a_row + p])
-                simd.store(sums, here, simd.fma(x, row, simd.load(sums, here)))
-
-
-def _few_rows_by_columns(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
-    """The same where b's columns are contiguous: lanes x lanes squares, transposed in registers."""
+def _strip(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
+    """sums[r, :] += a[r, k] b[k, :], k ascending: lanes x lanes squares, transposed in registers.
+    Of memory from next_strip on as much is fetched as is used here."""
     raise NotImplementedError
 
 
-@simd.overload(_few_rows_by_columns, inline="always")
-def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
+@simd.overload(_strip, inline="always")
+def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
     w = simd.vector_type(b).lanes
+    line = 64 * 8 // simd.vector_type(b).dtype.bitwidth  # elements
 
-    def implementation(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
+    def implementation(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
         p = 0
         if columns == w:
             while p + w <= depth:
+                for ahead in range(0, w * w, line):
+                    simd.prefetch(b, next_strip + p * w + ahead)
                 square = simd.transpose(simd.tile_load(b, source + p, b_column, w, 1))
                 for r in range(m):
                     v = simd.chain(square, a, a_at + r * a_row + p, simd.load(sums, r * w))
@@ -99,12 +198,20 @@ def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth):
     return implementation
 
 
-@kernel
-def gemm_few_rows(a, a_row, b, b_row, b_column, c, bias, accumulate, m, n, k):
-    """The same product, to the bit, for few rows of a."""
+@inline
+def _by_columns(a, b, b_column, c, bias, accumulate, m, n, k):
     span = n if m * n * k < SMALL else 8 * simd.lanes(c)
-    parallel_for(
-        _few_rows,
-        (n + span - 1) // span,
-        (a, 0, a_row, b, 0, b_row, b_column, c, 0, bias, accumulate, m, n, k, n, span),
-    )
+    tasks = (n + span - 1) // span
+    parallel_for(_across_columns, tasks, (a, b, b_column, c, bias, accumulate, m, n, k, span))
+
+
+# --------------------------------------------------------------------------------------- the kernel
+
+
+@kernel
+def gemm_few_rows(a, b, b_row, b_column, c, bias, accumulate, m, n, k):
+    """c (+)= a b + bias: a (m, k) and c (m, n) contiguous, b (k, n) with one stride of 1."""
+    if b_column == 1:
+        _by_rows(a, b, b_row, c, bias, accumulate, m, n, k)
+    else:
+        _by_columns(a, b, b_column, c, bias, accumulate, m, n, k)

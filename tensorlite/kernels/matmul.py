@@ -376,7 +376,7 @@ def product(
     if m <= SKINNY:
         a = np.ascontiguousarray(a)
         gemm_few_rows(
-            a.reshape(-1), k, b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k
+            a.reshape(-1), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k
         )
     else:
         gemm(

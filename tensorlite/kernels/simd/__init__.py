@@ -23,7 +23,8 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     store_part(x, i, n, v)      the first n lanes only; n may be 0 or less, lanes or more
     take(x, i, n, fill)         the same two, quick where n >= lanes: a loop with them needs no
     put(x, i, n, v)             tail, for 0 to 3 % of its time
-    splat(s)  zero(x)           a scalar in every lane; 0 of x's type
+    splat(s)  spread(x, i)      the scalar s, or x[i], in every lane
+    zero(x)                     0 of x's type in every lane
     + - * / unary-              on vectors; here and below a number may stand for a vector of it
     fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
     maximum minimum absolute sqrt floor round (to even) copysign(a, sign)
@@ -97,6 +98,7 @@ from tensorlite.kernels.simd.vectors import (
     round,
     select,
     splat,
+    spread,
     sqrt,
     store,
     store_part,
@@ -139,6 +141,7 @@ __all__ = [
     "round",
     "select",
     "splat",
+    "spread",
     "sqrt",
     "store",
     "store_part",

@@ -220,6 +220,18 @@ def splat(typing, s):
 
 
 @intrinsic
+def spread(typing, x, i):
+    """x[i] in every lane."""
+    vector = vector_type(x)
+
+    def codegen(context, builder, signature, args):
+        data = context.make_array(x)(context, builder, args[0]).data
+        return _splat(builder, builder.load(builder.gep(data, [args[1]])), vector.llvm)
+
+    return vector(x, types.intp), codegen
+
+
+@intrinsic
 def zero(typing, x):
     """A vector of zeros of x's type."""
     vector = vector_type(x)
