@@ -407,8 +407,7 @@ class Tensor(Variable, Methods):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.array.ndim == 0 else object.__format__(self, spec)
 
-    def __hash__(self) -> builtins.int:
-        return id(self)
+    __hash__ = object.__hash__  # == compares elements; this is one tensor or another
 
     def __deepcopy__(self, memo: dict[builtins.int, Any]) -> Tensor:
         if self.node is not None:

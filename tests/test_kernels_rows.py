@@ -132,7 +132,7 @@ def test_zero_infinity_and_nan_come_out_as_they_should(dtype):
 @given(data=st.data())
 def test_an_activation_has_the_same_bits_wherever_it_stands(name, data):
     function = getattr(activation, name)
-    x = numbers(activation.SMALL + activation.BLOCK + 5, np.float32, 1)
+    x = numbers(elementwise.SMALL + elementwise.BLOCK + 5, np.float32, 1)
     whole = on_threads(1, lambda: function(x))
     assert same_bits(on_threads(3, lambda: function(x)), whole)
     start = data.draw(st.integers(0, len(x) - 1))
@@ -155,7 +155,7 @@ def test_an_epilogue_with_the_same_function_gives_the_same_bits():
     assert same_bits(y, activation.gelu(x))
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 1000, activation.SMALL + 3])
+@pytest.mark.parametrize("n", [0, 1, 7, 1000, elementwise.SMALL + 3])
 def test_masking_keeps_and_scales(n):
     x, kept = random(n, dtype=np.float32, seed=1), np.random.default_rng(2).random(n) < 0.7
     factor = np.float32(1) / np.float32(0.7)

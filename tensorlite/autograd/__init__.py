@@ -4,8 +4,8 @@ It knows no operator, no kernel and no tensor class. Reading order: graph (what 
 (how), backward (the walk), function (a user's own op), anomaly.
 
 Three things are done here, once, so that no op ever does them: a gradient is summed back over
-broadcast axes, gradients are accumulated (a + b: neither is ours to overwrite), and what a vjp
-returned is checked.
+broadcast axes, gradients are accumulated (a + b, into one of them only where nobody else holds it),
+and what a vjp returned is checked.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from tensorlite.autograd.graph import (
     Node,
     RemovableHandle,
     Variable,
+    arithmetic,
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -44,6 +45,7 @@ __all__ = [
     "OpError",
     "RemovableHandle",
     "Variable",
+    "arithmetic",
     "backward",
     "composed",
     "detect_anomaly",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import anomaly
-from tensorlite.autograd.graph import Node, Piece, Variable, enable_grad, no_grad, unwrap, wrap
+from tensorlite.autograd.graph import Node, Piece, Variable, arithmetic, state, unwrap, wrap
 from tensorlite.autograd.watch import post, region
 
 
@@ -112,7 +112,7 @@ def _walk(
     asked = None if targets is None else {_edge(x): x for x in targets}
     reach = None if asked is None else _reaching([edge for edge, _ in roots], asked)
     received: dict[Any, Any] = {}  # node or leaf -> its gradient so far
-    ours: set[Any] = set()  # leaves whose gradient is an array that nobody else holds
+    ours: set[Any] = set()  # those whose gradient is an array that nobody else holds
     heap: list[tuple[int, Node]] = []  # nodes that have received, the latest made on top
     found: Found = {}
 
@@ -120,42 +120,52 @@ def _walk(
         if reach is not None and edge not in reach:
             return
         if edge in received:
-            received[edge] = received[edge] + g
-            fresh = True
-        else:
-            received[edge] = g
-            if isinstance(edge, Node):
-                heapq.heappush(heap, (-edge.number, edge))
-        if not isinstance(edge, Node):
-            ours.add(edge) if fresh else ours.discard(edge)
-
-    with enable_grad() if create else no_grad(), np.errstate(all="ignore"):
-        for edge, g in roots:
-            send(edge, g, False)
-        del roots
-        while heap:
-            node = heapq.heappop(heap)[1]
-            g = received.pop(node)
-            if type(g) is not list:
-                g = _call_hooks(node, g, create)
-            if node.retained is not None and (variable := node.retained()) is not None:
-                _add_to_grad(variable, g, False, create)
-            if asked is not None and node in asked:
-                found[node] = asked[node], g, False  # the walk goes on with it
-                if not _leads_on(node, reach):
-                    continue
-            if type(node) is Piece:
-                _fill_slot(node, g, received, heap)
+            before = received[edge]
+            if create:
+                received[edge] = before + g
+            elif edge in ours:
+                arithmetic.add(before, g, before)
             else:
-                if type(g) is list:
-                    g = _without_gaps(node, g)
-                _pass_on(node, g, create, send)
-            if not retain:
-                node.free()
-        for leaf, g in received.items():
-            if asked is None or leaf in asked:
-                hooked = _call_hooks(leaf, g, create)
-                found[leaf] = leaf, hooked, leaf in ours and not leaf.hooks
+                received[edge] = arithmetic.add(before, g, g if fresh else None)
+                ours.add(edge)
+            return
+        received[edge] = g
+        if fresh:
+            ours.add(edge)
+        if isinstance(edge, Node):
+            heapq.heappush(heap, (-edge.number, edge))
+
+    recording, state.recording = state.recording, create
+    try:
+        with np.errstate(all="ignore"):
+            for edge, g in roots:
+                send(edge, g, False)
+            del roots
+            while heap:
+                node = heapq.heappop(heap)[1]
+                g = received.pop(node)
+                if node.hooks:
+                    g = _call_hooks(node, g, create)
+                if node.retained is not None and (variable := node.retained()) is not None:
+                    _add_to_grad(variable, g, False, create)
+                if asked is not None and node in asked:
+                    found[node] = asked[node], g, False  # the walk goes on with it
+                    if not _leads_on(node, reach):
+                        continue
+                if type(node) is Piece:
+                    _fill_slot(node, g, received, heap)
+                else:
+                    if type(g) is list:
+                        g = _without_gaps(node, g)
+                    _pass_on(node, g, create, send)
+                if not retain:
+                    node.free()
+            for leaf, g in received.items():
+                if asked is None or leaf in asked:
+                    hooked = _call_hooks(leaf, g, create)
+                    found[leaf] = leaf, hooked, leaf in ours and not leaf.hooks
+    finally:
+        state.recording = recording
     return found
 
 
@@ -172,7 +182,7 @@ def _first_gradient(name: str, root: Any, g: Any, create: bool) -> Any:
                 f"{name}: grad can be implicitly created only for scalar outputs, got shape "
                 f"{root.array.shape}; sum or mean it first, or pass gradient="
             )
-        g = np.ones_like(root.array)
+        g = np.ones(root.array.shape, root.array.dtype)
     elif np.shape(unwrap(g)) != root.array.shape:
         raise RuntimeError(
             f"{name}: the gradient must have the shape of the tensor, {root.array.shape}, "
@@ -226,16 +236,20 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
             gi = np.asarray(gi)
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
-        new = isinstance(gi, np.ndarray) and gi.base is None
+        new = type(gi) is np.ndarray and gi.base is None
         send(parent, gi, new and (gi is not whole or _is_new(gi, node, g, gradients)))
 
 
 def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any]) -> bool:
-    """Does nobody else hold this gradient? Then a leaf may keep it without a copy."""
-    held = [*(g if isinstance(g, tuple) else (g,)), *gradients]
-    for value in (node.saved or {}).values():
-        held += value if isinstance(value, tuple) else (value,)
-    return node.makes_new and sum(gi is other for other in held) == 1  # once among gradients
+    """Does nobody else hold this gradient? Then a leaf may keep it without a copy, and what else
+    arrives at the same place is added into it."""
+    if gi is g or not node.makes_new:
+        return False
+    for values in (g if type(g) is tuple else (), (node.saved or {}).values()):
+        for value in values:
+            if gi is value or (type(value) is tuple and any(gi is part for part in value)):
+                return False
+    return sum([gi is other for other in gradients]) == 1
 
 
 def _fit(g: Any, like: Any, what: str) -> Any:
@@ -300,6 +314,6 @@ def _add_to_grad(variable: Any, g: Any, owned: bool, create: bool) -> None:
     elif variable.grad.tracked:
         variable.grad = wrap(variable.grad.array + g)
     else:
-        np.add(variable.grad.array, g, out=variable.grad.array)
+        arithmetic.add(variable.grad.array, g, variable.grad.array)
         variable.grad.version[0] += 1
         variable.grad.version[1] = "backward"

@@ -211,6 +211,16 @@ class RemovableHandle:
         self.remove()
 
 
+class _Arithmetic:
+    """How the walk adds two arrays of one shape and type: add(x, y, out), out may be None, or one
+    of the two. The ops put a faster function here."""
+
+    add: Callable[..., Any] = staticmethod(np.add)
+
+
+arithmetic = _Arithmetic()
+
+
 # --------------------------------------------------------------------------------- recording or not
 
 

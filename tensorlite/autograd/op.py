@@ -83,10 +83,11 @@ def op(
     write those without names too, in their order. The function returns a value, or several in a
     tuple, or (value, residuals): a dict of what only the vjp needs.
 
-    A vjp's parameters after g name what it needs (inputs, `out`, residuals, keyword arguments), and
-    only that is kept; with rules, only what the wanted gradients need. It returns a gradient per
-    positional parameter, in a tuple if there are several, None where there is none. `needs`, where
-    a function or a vjp declares it, is filled in: whose gradient is wanted, a bool each.
+    A vjp's parameters after g name what it needs (inputs, `out`, residuals, keyword arguments, or
+    of an input x its `x_shape`), and only that is kept; with rules, only what the wanted gradients
+    need. It returns a gradient per positional parameter, in a tuple if there are several, None
+    where there is none. `needs`, where a function or a vjp declares it, is filled in: whose
+    gradient is wanted, a bool each.
 
     sizes:     the arguments after the first may be written one by one: x.view(2, 3)
     view:      the result may share the memory of the first argument
@@ -100,6 +101,8 @@ def op(
     asks_needs = record.asks_needs
     new, array_type = object.__new__, np.ndarray
     nothing: dict[str, Any] = {}
+    most = 0 if record.variadic else arity + len(record.options)
+    first_option = record.options[0] if record.options else ""
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
@@ -108,7 +111,11 @@ def op(
         if keywords or len(args) != arity:
             if sizes and len(args) > 2:
                 args = (args[0], args[1:])
-            args, keywords = record.bind(args, keywords)
+            if len(args) == arity + 1 and most > arity and not keywords:  # the usual case, quickly
+                keywords = {first_option: args[arity]}
+                args = args[:arity]
+            else:
+                args, keywords = record.bind(args, keywords)
             options = keywords
             for value in keywords.values():
                 if isinstance(value, Variable):
@@ -159,7 +166,7 @@ def op(
         result.array = value
         result.version = [0, ""]
         result.grad = result.hooks = result.base = None
-        if view:
+        if view and value.base is not None:
             share_memory(result, args[0])
         if mask and record.differentiable and value.dtype.kind == "f":
             node = record.node(args, arrays, mask, value, result.version, residuals, keywords)
@@ -325,6 +332,8 @@ class Op:
                 x = args[i]
                 if isinstance(x, Variable):
                     versions.append((x.version, x.version[0], name))
+            elif i == _SHAPE:
+                saved[name] = np.shape(arrays[self.positions[name[:-6]]])
             elif i == _OUT:
                 saved["out"] = out
                 versions.append((out_version, 0, "result"))
@@ -356,7 +365,8 @@ class Op:
         if self.rules:
             wanted = [used for i, (_, used) in enumerate(self.rules) if mask >> i & 1]
             names = tuple(dict.fromkeys(name for used in wanted for name in used))
-        places = {**self.positions, "out": _OUT, self.variadic or "": _ALL}
+        shapes = {f"{name}_shape": _SHAPE for name in self.positions}
+        places = {**self.positions, **shapes, "out": _OUT, self.variadic or "": _ALL}
         plan = tuple((name, places.get(name, _NAMED)) for name in names)
         self._plans[mask] = plan
         return plan
@@ -392,7 +402,7 @@ class Op:
         return results
 
 
-_OUT, _ALL, _NAMED = -1, -2, -3  # places in a plan that are no position
+_OUT, _ALL, _NAMED, _SHAPE = -1, -2, -3, -4  # places in a plan that are no position
 
 
 def share_memory(result: Any, source: Any) -> None:

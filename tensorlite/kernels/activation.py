@@ -11,65 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import activation_vectors as vectors, simd
+from tensorlite.kernels.elementwise import binary, span_of, unary
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 
 Array = np.ndarray
 
-BLOCK = 1 << 14  # elements that a task takes, or a multiple of it
-SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
-
 # -------------------------------------------------------------------------------- walks over arrays
-
-
-@inline
-def _span(n):
-    """Elements that a task takes; of large arrays more: 64 KB are a short run for prefetching."""
-    return n if n <= SMALL else BLOCK * max(1, n // (32 * BLOCK))
-
-
-def _map(function):
-    """The kernel y = function(x), elementwise, on flat arrays."""
-
-    @inline
-    def block(task, x, y, span):
-        w = simd.lanes(x)
-        i, stop = task * span, min(x.size, (task + 1) * span)
-        while i + w <= stop:
-            simd.store(y, i, function(simd.load(x, i)))
-            i += w
-        if i < stop:  # the tail goes through the same vector code
-            v = simd.load_part(x, i, stop - i, simd.zero(x))
-            simd.store_part(y, i, stop - i, function(v))
-
-    @kernel
-    def walk(x, y):
-        span = _span(x.size)
-        parallel_for(block, (x.size + span - 1) // span, (x, y, span))
-
-    return walk
-
-
-def _map2(function):
-    """The kernel y = function(a, b), elementwise, on flat arrays."""
-
-    @inline
-    def block(task, a, b, y, span):
-        w = simd.lanes(a)
-        i, stop = task * span, min(a.size, (task + 1) * span)
-        while i + w <= stop:
-            simd.store(y, i, function(simd.load(a, i), simd.load(b, i)))
-            i += w
-        if i < stop:
-            u = simd.load_part(a, i, stop - i, simd.zero(a))
-            v = simd.load_part(b, i, stop - i, simd.zero(b))
-            simd.store_part(y, i, stop - i, function(u, v))
-
-    @kernel
-    def walk(a, b, y):
-        span = _span(a.size)
-        parallel_for(block, (a.size + span - 1) // span, (a, b, y, span))
-
-    return walk
 
 
 def _times(derivative):
@@ -92,19 +39,19 @@ def _run(walk, *inputs):
 
 # --------------------------------------------------------------------------------------- for Python
 
-_erf = _map(vectors.erf_vector)
-_gelu = _map(vectors.gelu_vector)
-_gelu_backward = _map2(_times(vectors.gelu_derivative))
-_gelu_tanh = _map(vectors.gelu_tanh_vector)
-_gelu_tanh_backward = _map2(_times(vectors.gelu_tanh_derivative))
-_silu = _map(vectors.silu_vector)
-_silu_backward = _map2(_times(vectors.silu_derivative))
-_relu = _map(vectors.relu_vector)
-_relu_squared = _map(vectors.relu_squared_vector)
-_relu_squared_backward = _map2(_times(vectors.relu_squared_derivative))
-_sigmoid = _map(vectors.sigmoid_vector)
-_tanh = _map(vectors.tanh_vector)
-_swiglu = _map2(vectors.swiglu_vector)
+_erf = unary(vectors.erf_vector)
+_gelu = unary(vectors.gelu_vector)
+_gelu_backward = binary(_times(vectors.gelu_derivative))
+_gelu_tanh = unary(vectors.gelu_tanh_vector)
+_gelu_tanh_backward = binary(_times(vectors.gelu_tanh_derivative))
+_silu = unary(vectors.silu_vector)
+_silu_backward = binary(_times(vectors.silu_derivative))
+_relu = unary(vectors.relu_vector)
+_relu_squared = unary(vectors.relu_squared_vector)
+_relu_squared_backward = binary(_times(vectors.relu_squared_derivative))
+_sigmoid = unary(vectors.sigmoid_vector)
+_tanh = unary(vectors.tanh_vector)
+_swiglu = binary(vectors.swiglu_vector)
 
 
 def erf(x: Array) -> Array:
@@ -157,7 +104,7 @@ def relu(x: Array) -> Array:
     return _run(_relu, x)
 
 
-@_map2
+@binary
 @inline
 def _relu_backward(g, y):
     return simd.select(y <= 0.0, 0.0, g)
@@ -173,7 +120,7 @@ def sigmoid(x: Array) -> Array:
     return _run(_sigmoid, x)
 
 
-@_map2
+@binary
 @inline
 def _sigmoid_backward(g, y):
     return g * y * (1.0 - y)
@@ -189,7 +136,7 @@ def tanh(x: Array) -> Array:
     return _run(_tanh, x)
 
 
-@_map2
+@binary
 @inline
 def _tanh_backward(g, y):
     return g * simd.fma(-y, y, 1.0)
@@ -211,7 +158,7 @@ def _masked_block(task, x, kept, factor, y, span):
 
 @kernel
 def _masked(x, kept, factor, y):
-    span = _span(x.size)
+    span = span_of(x.size)
     parallel_for(_masked_block, (x.size + span - 1) // span, (x, kept, factor, y, span))
 
 
@@ -257,7 +204,7 @@ def _swiglu_backward_block(task, g, gate, up, ggate, gup, span):
 
 @kernel
 def _swiglu_backward(g, gate, up, ggate, gup):
-    span = _span(g.size)
+    span = span_of(g.size)
     tasks = (g.size + span - 1) // span
     parallel_for(_swiglu_backward_block, tasks, (g, gate, up, ggate, gup, span))
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorlite.autograd import Array, Node, composed, op
+from tensorlite.autograd import Array, Node, arithmetic, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
+from tensorlite.kernels.elementwise import SMALL, add as add_kernel
 from tensorlite.ops.quiet import quiet
 
 # ------------------------------------------------------------------------------------------- zeros
@@ -36,10 +37,13 @@ zero_where.rules(None, lambda g, condition: zero_where(condition, g))
 def plus(x: Array, y: Array) -> Array:
     """x + y"""
     x, y = promote(x, y)
+    if type(x) is np.ndarray and x.size > SMALL and type(y) is np.ndarray and x.shape == y.shape:
+        return add_kernel(x, y)
     return quiet.run(np.add, x, y)
 
 
 plus.rules(lambda g: g, lambda g: g)
+arithmetic.add = add_kernel
 
 
 @op(grad_name="Sub")

@@ -102,13 +102,13 @@ def _axes_used(part: Any) -> int:
 @op(view=True)
 def select(x: Array, *, index: Index) -> Array:
     """x[index], where some of the index are ints."""
-    return x[index], {"before": x.shape}
+    return x[index]
 
 
 @op(view=True, grad_name="Slice")
 def slice_at(x: Array, *, index: Index) -> Array:
     """x[index] of slices and None."""
-    return x[index], {"before": x.shape}
+    return x[index]
 
 
 @op
@@ -119,15 +119,15 @@ def placed(x: Array, *, shape: Sizes, index: Index) -> Array:
     return y
 
 
-select.rules(lambda g, index, before: placed(g, before, index))
-slice_at.rules(lambda g, index, before: placed(g, before, index))
+select.rules(lambda g, index, x_shape: placed(g, x_shape, index))
+slice_at.rules(lambda g, index, x_shape: placed(g, x_shape, index))
 placed.rules(lambda g, index: slice_at(g, index))
 
 
 @op(grad_name="Index")
 def take_at(x: Array, *, index: Index) -> Array:
     """x[index], where some of the index are integer or boolean arrays."""
-    return x[index], {"before": x.shape}
+    return x[index]
 
 
 @op
@@ -138,7 +138,7 @@ def added_at(x: Array, *, shape: Sizes, index: Index) -> Array:
     return y
 
 
-take_at.rules(lambda g, index, before: added_at(g, before, index))
+take_at.rules(lambda g, index, x_shape: added_at(g, x_shape, index))
 added_at.rules(lambda g, index: take_at(g, index))
 
 
@@ -200,10 +200,10 @@ def index_select(x: Array, *, dim: int, index: Array) -> Array:
     """The slices of x along an axis that index names."""
     d = axis_of(dim, x.ndim)
     at = _along(_flat_index(index, x.shape[d]), d) if x.ndim else ()
-    return x[at], {"before": x.shape, "at": at}
+    return x[at], {"at": at}
 
 
-index_select.rules(lambda g, before, at: added_at(g, before, at))
+index_select.rules(lambda g, x_shape, at: added_at(g, x_shape, at))
 
 
 @composed(method=True)
@@ -289,10 +289,10 @@ def mesh_of(x: Array, dim: int, index: Array) -> Index:
 def gather(x: Array, *, dim: int, index: Array) -> Array:
     """y[i, j, k] = x[index[i, j, k], j, k] for dim 0; the index at axis dim for others."""
     mesh = mesh_of(x, dim, index)
-    return x[mesh], {"before": x.shape, "mesh": mesh}
+    return x[mesh], {"mesh": mesh}
 
 
-gather.rules(lambda g, before, mesh: added_at(g, before, mesh))
+gather.rules(lambda g, x_shape, mesh: added_at(g, x_shape, mesh))
 
 
 @composed(method=True)

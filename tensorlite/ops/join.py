@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,12 @@ def narrow(x: Array, *, dim: int, start: int, length: int) -> Array:
         raise RuntimeError(
             f"narrow: start ({start}) + length ({length}) exceeds dimension size ({x.shape[d]})"
         )
-    return x[(slice(None),) * d + (slice(start, start + length),)], {"before": x.shape}
+    return x[(slice(None),) * d + (slice(start, start + length),)]
 
 
 @narrow.vjp
-def _(g, dim, start, before):
-    return within(g, before, dim, start)
+def _(g, dim, start, x_shape):
+    return within(g, x_shape, dim, start)
 
 
 @op
@@ -123,9 +123,9 @@ def split(x: Array, *, split_size_or_sections: int | Sizes, dim: int = 0) -> tup
         if size <= 0 and length:
             raise RuntimeError(f"split: the size of a piece must be positive, got {size}")
         sizes = [min(size, length - start) for start in range(0, length, size)] if length else [0]
-    ends = np.cumsum([0, *sizes])
+    ends = [0, *accumulate(sizes)]
     before = (slice(None),) * d
-    return tuple(x[(*before, slice(a, b))] for a, b in pairwise(ends))
+    return tuple([x[(*before, slice(a, b))] for a, b in pairwise(ends)])
 
 
 @split.vjp
@@ -272,7 +272,7 @@ def _check_matrix(x: Array) -> None:
 @op(method=True, view=True)
 def diagonal(x: Array, *, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Array:
     """The diagonal of the plane of two axes, as the last axis."""
-    return _diagonal(x, offset, dim1, dim2), {"before": x.shape}
+    return _diagonal(x, offset, dim1, dim2)
 
 
 @op
@@ -284,7 +284,7 @@ def on_diagonal(x: Array, *, shape: Sizes, offset: int, dim1: int, dim2: int) ->
 
 
 diagonal.rules(
-    lambda g, before, offset, dim1, dim2: on_diagonal(g, before, offset, dim1, dim2),
+    lambda g, x_shape, offset, dim1, dim2: on_diagonal(g, x_shape, offset, dim1, dim2),
 )
 on_diagonal.rules(lambda g, offset, dim1, dim2: diagonal(g, offset, dim1, dim2))
 

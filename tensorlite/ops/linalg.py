@@ -89,6 +89,8 @@ matmul.rules(_matmul_gx, _matmul_gy)
 
 def _rows(x: Array) -> Array:
     """x as a matrix of its last axis; with sizes in full, for -1 has no meaning beside a 0."""
+    if x.ndim == 2:
+        return x
     return reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
 
 

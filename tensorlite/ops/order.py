@@ -43,13 +43,13 @@ def picked(x: Array, *, dim: int, indices: Array, kind: str, keepdim: bool = Tru
     """The elements of x at indices along an axis, which goes if there is one index a row."""
     mesh = mesh_of(x, dim, indices)
     y = x[mesh]
-    kept = {"before": x.shape, "mesh": mesh, "stands": y.shape}
+    kept = {"mesh": mesh, "stands": y.shape}
     return (y if keepdim or not x.ndim else y.squeeze(dim)), kept
 
 
 @picked.vjp
-def _(g, before, mesh, stands, kind):
-    return added_at(reshape(g, stands), before, mesh)
+def _(g, x_shape, mesh, stands, kind):
+    return added_at(reshape(g, stands), x_shape, mesh)
 
 
 def found(kind: str, x: Array, indices: Array, dim: int, keepdim: bool = True) -> ValuesAndIndices:

@@ -48,18 +48,18 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    return _add_up(x, axes, numpy, None, keepdim), {"before": x.shape, "axes": axes}
+    return _add_up(x, axes, numpy, None, keepdim), {"axes": axes}
 
 
 @op(view=True)
 def spread(x: Array, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """x repeated over the axes that were summed: the reverse of sum."""
     kept = [1 if i in axes else n for i, n in enumerate(shape)]
-    return stretched(np.asarray(x).reshape(kept), shape), {"before": np.shape(x)}
+    return stretched(np.asarray(x).reshape(kept), shape)
 
 
-sum.rules(lambda g, before, axes: spread(g, before, axes))
-spread.rules(lambda g, axes, before: reshape(sum(g, axes), before))
+sum.rules(lambda g, x_shape, axes: spread(g, x_shape, axes))
+spread.rules(lambda g, axes, x_shape: reshape(sum(g, axes), x_shape))
 
 
 @op(method=True, grad_name=_name("Mean", 0, 1))
@@ -74,10 +74,10 @@ def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None)
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
     total = _add_up(x, axes, None, None, keepdim)
-    return quiet.run(np.divide, total, x.dtype.type(n)), {"before": x.shape, "axes": axes, "n": n}
+    return quiet.run(np.divide, total, x.dtype.type(n)), {"axes": axes, "n": n}
 
 
-mean.rules(lambda g, before, axes, n: spread(g / n if n else g, before, axes))
+mean.rules(lambda g, x_shape, axes, n: spread(g / n if n else g, x_shape, axes))
 
 
 def _count(x: Any, axes: tuple[int, ...]) -> int:

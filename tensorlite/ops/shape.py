@@ -37,25 +37,25 @@ def sizes_of(size: Any) -> tuple[int, ...]:
 @op(method=True, sizes=True, view=True, grad_name="View")
 def reshape(x: Array, *, shape: Sizes) -> Array:
     """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
-    return x.reshape(sizes_of(shape)), {"before": x.shape}
+    return x.reshape(shape)
 
 
-reshape.rules(lambda g, before: reshape(g, before))
+reshape.rules(lambda g, x_shape: reshape(g, x_shape))
 
 
 @op(method=True, sizes=True, view=True)
 def view(x: Array, *, size: Sizes) -> Array:
     """x in another shape, never copied: an error where the layout does not allow it."""
-    y = x.reshape(sizes_of(size))
+    y = x.reshape(size)
     if x.size and not (y.base is x or y.base is x.base):
         raise RuntimeError(
             f"view: size {sizes_of(size)} is not compatible with a tensor of shape {x.shape} and "
             "this layout; use reshape(...) or contiguous() first"
         )
-    return y, {"before": x.shape}
+    return y
 
 
-view.rules(lambda g, before: reshape(g, before))
+view.rules(lambda g, x_shape: reshape(g, x_shape))
 
 
 @composed(method=True)
@@ -99,20 +99,20 @@ def squeeze(x: Array, *, dim: int | Sizes | None = None) -> Array:
     dims = range(x.ndim) if dim is None else sizes_of(dim)
     gone = {d for d in (axis_of(d, x.ndim) for d in dims) if x.ndim and x.shape[d] == 1}
     kept = tuple(n for i, n in enumerate(x.shape) if i not in gone)
-    return x.reshape(kept), {"before": x.shape}
+    return x.reshape(kept)
 
 
-squeeze.rules(lambda g, before: reshape(g, before))
+squeeze.rules(lambda g, x_shape: reshape(g, x_shape))
 
 
 @op(method=True, view=True)
 def unsqueeze(x: Array, *, dim: int) -> Array:
     """With an axis of length 1 at dim."""
     d = axis_of(dim, x.ndim + 1)
-    return x.reshape((*x.shape[:d], 1, *x.shape[d:])), {"before": x.shape}
+    return x.reshape((*x.shape[:d], 1, *x.shape[d:]))
 
 
-unsqueeze.rules(lambda g, before: reshape(g, before))
+unsqueeze.rules(lambda g, x_shape: reshape(g, x_shape))
 
 # ------------------------------------------------------------------------------------ other orders
 
@@ -122,7 +122,7 @@ def transpose(x: Array, *, dim0: int, dim1: int) -> Array:
     """Two axes exchanged."""
     if x.ndim == 0:
         return x[...]
-    return x.swapaxes(axis_of(dim0, x.ndim), axis_of(dim1, x.ndim))
+    return x.swapaxes(dim0, dim1)
 
 
 transpose.rules(lambda g, dim0, dim1: transpose(g, dim0, dim1))
@@ -231,14 +231,14 @@ def repeat(x: Array, *, repeats: Sizes) -> Array:
     times = sizes_of(repeats)
     if len(times) < x.ndim:
         raise RuntimeError(f"repeat: needs a number for each of {x.ndim} axes, got {times}")
-    return np.tile(x, times), {"before": x.shape}
+    return np.tile(x, times)
 
 
 @repeat.vjp
-def _(g, repeats, before):
+def _(g, repeats, x_shape):
     times = sizes_of(repeats)
-    new = len(times) - len(before)
-    apart = [n for i, k in enumerate(times) for n in (k, 1 if i < new else before[i - new])]
+    new = len(times) - len(x_shape)
+    apart = [n for i, k in enumerate(times) for n in (k, 1 if i < new else x_shape[i - new])]
     copies = (*range(0, 2 * len(times), 2), *range(1, 2 * new, 2))
     return reshape(g, apart).sum(tuple(copies)) if copies else g
 
