@@ -115,10 +115,10 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        for kind in ("_parameters", "_buffers", "_modules"):
-            registry = self.__dict__.get(kind, {})
-            if name in registry:
-                return registry[name]
+        found = self.__dict__
+        for kind in ("_parameters", "_modules", "_buffers"):
+            if kind in found and name in found[kind]:
+                return found[kind][name]
         near = difflib.get_close_matches(name, dir(self), n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}'{hint}")
@@ -220,7 +220,23 @@ class Module:
 
     def parameters(self, recurse: bool = True) -> Iterator[Any]:
         """What is trained; a shared parameter once."""
-        return (parameter for _, parameter in self.named_parameters(recurse=recurse))
+        return self._each("_parameters", recurse)
+
+    def _each(self, kind: str, recurse: bool) -> Iterator[Any]:
+        """As `_named`, each once, without the names, which take three quarters of the time."""
+        seen: set[int] = set()
+        left: list[Module] = [self]
+        while left:
+            module = left.pop()
+            if id(module) in seen:
+                continue
+            seen.add(id(module))
+            for tensor in getattr(module, kind).values():
+                if tensor is not None and id(tensor) not in seen:
+                    seen.add(id(tensor))
+                    yield tensor
+            if recurse:
+                left += [m for m in reversed(module._modules.values()) if m is not None]
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
@@ -230,7 +246,7 @@ class Module:
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers."""
-        return (buffer for _, buffer in self.named_buffers(recurse=recurse))
+        return self._each("_buffers", recurse)
 
     def get_submodule(self, target: str) -> Module:
         """The module of a dotted name."""

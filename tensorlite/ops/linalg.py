@@ -156,6 +156,13 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None:
     """Raise unless x (..., K), weight (N, K) and bias (N) or None have one floating dtype."""
+    kind = x.dtype
+    if (
+        weight.ndim == 2 and x.ndim > 0 and x.shape[-1] == weight.shape[1]
+        and kind is weight.dtype and kind.kind == "f"
+        and (bias is None or (bias.shape == weight.shape[:1] and bias.dtype is kind))
+    ):  # fmt: skip
+        return  # the rule; what follows says what breaks it
     if weight.ndim != 2 or x.ndim == 0 or x.shape[-1] != weight.shape[1]:
         raise RuntimeError(
             f"{name}: the input's last size must be the weight's second: {x.shape}, {weight.shape}"

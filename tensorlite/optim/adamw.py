@@ -68,10 +68,13 @@ class Adam(Optimizer):
 
     def update(self, group: dict[str, Any], params: list[Tensor]) -> None:
         for p in params:
-            steps = self.state[p].setdefault("step", wrap(np.zeros((), np.float32)))
-            steps.array += 1
+            kept = self.state[p]
+            if "step" not in kept:
+                kept["step"] = wrap(np.zeros((), np.float32))
+            kept["step"].array += 1
         beta1, beta2 = group["betas"]
-        for (_, step), members in by_key(params, lambda p: int(self.state[p]["step"])).items():
+        steps = by_key(params, lambda p: int(self.state[p]["step"].array))
+        for (_, step), members in steps.items():
             values, g, m, v = self.arrays(members, ("exp_avg", "exp_avg_sq"), group["maximize"])
             adamw_(
                 values,
