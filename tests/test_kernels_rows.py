@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given, strategies as st
 
 import naive
-from tensorlite.kernels import activation, activation_vectors, jit, reduce, simd, softmax
+from tensorlite.kernels import (
+    activation,
+    activation_vectors,
+    elementwise,
+    jit,
+    reduce,
+    simd,
+    softmax,
+)
 from tensorlite.kernels.jit import kernel
 
 W = simd.REGISTER_BITS // 32
