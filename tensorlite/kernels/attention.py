@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 from tensorlite.kernels.panels import (
     COLUMNS,
     FEW,
@@ -45,25 +45,32 @@ ENOUGH = 1 << 18  # multiply-adds that are worth a task of their own
 
 
 @inline
-def _weights(p, at, seen, keys, top, sums, o, width, r):
-    """One row of scores p becomes exp(score - maximum), 0 from key `seen` on; the row's running
-    maximum, sum and output are rescaled to the new maximum."""
+def _raise_maximum(p, at, seen, top, sums, o, width, r):
+    """The row's running maximum takes in its scores p before key `seen`; its sum and output are
+    rescaled to the new one."""
     w = simd.lanes(p)
     nothing = simd.splat(p.dtype.type(-np.inf))
     largest = nothing
     for j in range(0, seen, w):
         largest = simd.maximum(simd.take(p, at + j, seen - j, nothing), largest)
     before = top[r]
-    now = max(before, simd.largest(largest))
-    total = simd.load(sums, r * w)
+    now = simd.largest(largest)
     if now > before:
         top[r] = now
         if before > -np.inf:
             factor = simd.exp_of_difference(simd.splat(before - now))
-            total = total * factor
+            simd.store(sums, r * w, simd.load(sums, r * w) * factor)
             for d in range(0, width, w):
                 simd.store(o, r * width + d, simd.load(o, r * width + d) * factor)
-    base = now if now > -np.inf else p.dtype.type(0)
+
+
+@inline
+def _weights(p, at, seen, keys, top, sums, r):
+    """The row's scores p become exp(score - maximum), 0 from key `seen` on, and are added up."""
+    w = simd.lanes(p)
+    nothing = simd.splat(p.dtype.type(-np.inf))
+    base = top[r] if top[r] > -np.inf else p.dtype.type(0)
+    total = simd.load(sums, r * w)
     for j in range(0, seen, w):
         e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - base)
         simd.store(p, at + j, e)
@@ -73,7 +80,7 @@ def _weights(p, at, seen, keys, top, sums, o, width, r):
         simd.store(p, at + j, simd.zero(p))
 
 
-@inline
+@allocating
 def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offset):
     """`run` chunks of rows, each of one batch and key head. Of a head the longest, the last, come
     first, so that no long one is left at the end."""
@@ -85,13 +92,13 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
     width = (D + panel - 1) // panel * panel
     padded = min(CHUNK, (T * heads + ROWS - 1) // ROWS * ROWS)
     span = min(BLOCK, (S + panel - 1) // panel * panel)
-    queries = np.empty(padded * STRIDE, q.dtype)
-    o = np.empty(padded * width, q.dtype)
-    top = np.empty(padded, q.dtype)
-    sums = np.empty(padded * w, q.dtype)
-    keys = np.empty(span * D, q.dtype)
-    values = np.empty((span + ROWS) * width, q.dtype)
-    p = np.empty(ROWS * STRIDE, q.dtype)
+    queries = simd.scratch(q, padded * STRIDE)
+    o = simd.scratch(q, padded * width)
+    top = simd.scratch(q, padded)
+    sums = simd.scratch(q, padded * w)
+    keys = simd.scratch(q, span * D)
+    values = simd.scratch(q, (span + ROWS) * width)
+    p = simd.scratch(q, ROWS * STRIDE)
     one = q.dtype.type(1)
     for chunk in range(task * run, min((task + 1) * run, tasks)):
         batch, head = chunk // chunks // G, chunk // chunks % G
@@ -124,9 +131,13 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
                 at = first * STRIDE
                 for j in range(0, seen if rows > 1 else 0, panel):
                     products(p, j, queries, at, keys, j * D, panel, D, n)
+                # All maxima first: a row's is a long chain, which the next row's does not wait for.
                 for r in range(first, first + n):
                     own = min(seen, (row + r) // heads + offset + 1 - key)
-                    _weights(p, (r - first) * STRIDE, own, seen, top, sums, o, width, r)
+                    _raise_maximum(p, (r - first) * STRIDE, own, top, sums, o, width, r)
+                for r in range(first, first + n):
+                    own = min(seen, (row + r) // heads + offset + 1 - key)
+                    _weights(p, (r - first) * STRIDE, own, seen, top, sums, r)
                 if seen > 0:
                     add_products(o, first * width, width, p, 0, v_block, v_at, v_step, seen, n)
         for r in range(rows):

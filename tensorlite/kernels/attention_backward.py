@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import get_num_threads, inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for
 from tensorlite.kernels.panels import (
     COLUMNS,
     ROWS,
@@ -47,7 +47,7 @@ def _weights_backward(p, gp, at, seen, keys, lse, delta):
         simd.store(gp, at + j, e * (simd.take(gp, at + j, seen - j, zero) - delta))
 
 
-@inline
+@allocating
 def _backward(
     task, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes, scale, offset,
     key_run, row_run, want_q, want_kv,
@@ -65,18 +65,18 @@ def _backward(
     panel = COLUMNS * w
     width = (D + panel - 1) // panel * panel
     rows = row_to - row_from
-    queries = np.empty(BACK_ROWS * STRIDE, q.dtype)
-    gout = np.empty(BACK_ROWS * STRIDE, q.dtype)
-    p = np.empty(BACK_ROWS * STRIDE, q.dtype)
-    gp = np.empty(BACK_ROWS * STRIDE, q.dtype)
-    keys = np.empty(BACK_KEYS * width, q.dtype)
-    keys_across = np.empty(BACK_KEYS * D, q.dtype)
-    values_across = np.empty(BACK_KEYS * D, q.dtype)
-    gkeys = np.empty(BACK_KEYS * width, q.dtype)
-    gvalues = np.empty(BACK_KEYS * width, q.dtype)
+    queries = simd.scratch(q, BACK_ROWS * STRIDE)
+    gout = simd.scratch(q, BACK_ROWS * STRIDE)
+    p = simd.scratch(q, BACK_ROWS * STRIDE)
+    gp = simd.scratch(q, BACK_ROWS * STRIDE)
+    keys = simd.scratch(q, BACK_KEYS * width)
+    keys_across = simd.scratch(q, BACK_KEYS * D)
+    values_across = simd.scratch(q, BACK_KEYS * D)
+    gkeys = simd.scratch(q, BACK_KEYS * width)
+    gvalues = simd.scratch(q, BACK_KEYS * width)
     gqueries = np.zeros((rows + ROWS if want_q else 0) * width, q.dtype)
-    lses = np.empty(rows, q.dtype)
-    deltas = np.empty(rows, q.dtype)
+    lses = simd.scratch(q, rows)
+    deltas = simd.scratch(q, rows)
     one, zero = q.dtype.type(1), simd.zero(q)
     q_at = batch * qs[0] + head * heads * qs[1]
     g_at = batch * gs[0] + head * heads * gs[1]

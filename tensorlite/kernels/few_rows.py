@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
 # The order of additions: one chain of FMAs over each block of KC, the blocks added in turn. In the
 # packed product 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing.
@@ -118,7 +118,7 @@ def _add_blocks(task, sums, c, bias, accumulate, m, n, blocks, span):
             simd.put(c, to, left, v)
 
 
-@inline
+@allocating
 def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
     blocks = (k + KC - 1) // KC
     span = add_span = n
@@ -127,7 +127,7 @@ def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
         while span > SHORTEST and blocks * ((n + span - 1) // span) < TASKS:
             span //= 2
         add_span = SUMS
-    sums = np.empty(blocks * m * n, c.dtype)
+    sums = simd.scratch(c, blocks * m * n)
     spans = (n + span - 1) // span
     parallel_for(_down_a_block, blocks * spans, (a, b, b_row, sums, m, n, k, span))
     adds = (n + add_span - 1) // add_span
@@ -137,11 +137,11 @@ def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
 # ---------------------------------------------------------------------- b's columns are contiguous
 
 
-@inline
+@allocating
 def _across_columns(task, a, b, b_column, c, bias, accumulate, m, n, k, span):
     """c[:, span * task :][: , : span], a strip of as many columns as a vector has lanes a time."""
     w = simd.lanes(c)
-    sums = np.empty(m * w, c.dtype)
+    sums = simd.scratch(c, m * w)
     zero = simd.zero(c)
     for j in range(task * span, min(n, (task + 1) * span), w):
         columns = min(w, n - j)
@@ -169,7 +169,7 @@ def _strip(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_st
     raise NotImplementedError
 
 
-@simd.overload(_strip, inline="always")
+@simd.overload(_strip, allocates=True, inline="always")
 def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
     w = simd.vector_type(b).lanes
     line = 64 * 8 // simd.vector_type(b).dtype.bitwidth  # elements
@@ -198,7 +198,7 @@ def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
     return implementation
 
 
-@inline
+@allocating
 def _by_columns(a, b, b_column, c, bias, accumulate, m, n, k):
     span = n if m * n * k < SMALL else 8 * simd.lanes(c)
     tasks = (n + span - 1) // span

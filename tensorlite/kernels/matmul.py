@@ -22,7 +22,7 @@ import numpy as np
 
 from tensorlite.kernels import activation, activation_vectors, pool, simd
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
-from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
 ROWS = simd.TILE_ROWS
 COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
@@ -188,7 +188,7 @@ def _with_epilogue(epilogue):
                     if last:
                         epilogue(y, here, n, v)
 
-    @inline
+    @allocating
     def block(
         task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate,
         final, m, n, k, mc, nc, y,
@@ -202,8 +202,8 @@ def _with_epilogue(epilogue):
         panels = (n + width - 1) // width
         rows = i1 - i0
         groups = (rows + ROWS - 1) // ROWS
-        buffer = np.empty(groups * ROWS * STRIDE, c.dtype)
-        tile = np.empty(ROWS * width, c.dtype)
+        buffer = simd.scratch(c, groups * ROWS * STRIDE)
+        tile = simd.scratch(c, ROWS * width)
         for k0 in range(0, k, KC):
             depth = min(KC, k - k0)
             source = a_base + i0 * a_row + k0 * a_column
@@ -249,7 +249,7 @@ def _with_epilogue(epilogue):
         k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
         pieces = (wide * k_step + PACKED - 1) // PACKED
         n_step = (wide // width + pieces - 1) // pieces * width
-        packed = np.empty(n_step * k_step, c.dtype)
+        packed = simd.scratch(c, n_step * k_step)
         run = 4 if shared else n_step * k_step
         tasks = 4 * pool.load(pool.THREADS) if shared and pool.load(pool.THREADS) > 1 else 1
         mc = m
@@ -312,13 +312,13 @@ _ACTIVATIONS = {
 _GEMMS = {name: _with_epilogue(_storing(f))[0] for name, (f, _) in _ACTIVATIONS.items()}
 
 
-@inline
+@allocating
 def _batch(
     task, a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, m, n, k, bias
 ):  # fmt: skip
     """One product of the batch, whole."""
     width = COLUMNS * simd.lanes(c)
-    packed = np.empty((n + width - 1) // width * width * k, c.dtype)
+    packed = simd.scratch(c, (n + width - 1) // width * width * k)
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
     _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
 Array = np.ndarray
 Arrays = Sequence[Array]
@@ -261,7 +261,7 @@ def _table(*lists: Arrays) -> Array:
     return np.array([*rows, [x.size for x in lists[0]]], np.int64)
 
 
-@inline
+@allocating
 def _blocks(table):
     """The number of the first block of each tensor; last, the number of all blocks."""
     sizes = table[-1]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline
+from tensorlite.kernels.jit import allocating, inline
 
 Array = np.ndarray
 
@@ -68,15 +68,15 @@ def pack_transposed(packed, x, at, stride, keys, depth):
     raise NotImplementedError
 
 
-@simd.overload(pack_transposed)
+@simd.overload(pack_transposed, allocates=True)
 def _(packed, x, at, stride, keys, depth):
     w = simd.vector_type(x).lanes
     width = COLUMNS * w
 
     def implementation(packed, x, at, stride, keys, depth):
         padded = (depth + w - 1) // w * w
-        edge = np.empty(w * padded, x.dtype)
-        last = np.empty(w * w, x.dtype)
+        edge = simd.scratch(x, w * padded)
+        last = simd.scratch(x, w * w)
         for j in range(0, (keys + width - 1) // width * width, w):
             _ask_for_rows(x, at + (j + w) * stride, stride, w, depth)
             source, here, step = x, at + j * stride, stride
@@ -188,7 +188,7 @@ def add_products_transposed(c, c_at, c_row, a, a_at, b, b_at, depth, rows):
                 )
 
 
-@inline
+@allocating
 def products_of_one(c, a, x, at, stride, keys, depth):
     """c[j] = sum_d a[d] x[j, d], d ascending: one row alone, as in decoding.
 
@@ -196,7 +196,7 @@ def products_of_one(c, a, x, at, stride, keys, depth):
     """
     w = simd.lanes(x)
     padded = (depth + w - 1) // w * w
-    edge = np.empty(w * padded, x.dtype)
+    edge = simd.scratch(x, w * padded)
     for j in range(0, keys, w):
         here = at + j * stride
         if keys - j >= w and padded == depth:

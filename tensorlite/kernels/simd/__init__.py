@@ -38,6 +38,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     lane(v, i)                  one lane as a scalar, i a literal
     prefetch(x, i)              ask for the cache line of x[i]
     address(x)                  x's address, to compare or to align
+    scratch(x, n)               n elements of x's type, uninitialized, from the start of a line
 
 Tiles, for products of matrices (rows and columns are literals; columns count vectors):
 
@@ -56,12 +57,11 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
-from numba.extending import overload
-
 from tensorlite.kernels.simd.edges import put, take
 from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
+from tensorlite.kernels.simd.scratch import scratch
 from tensorlite.kernels.simd.tiles import (
     TILE_COLUMNS,
     TILE_ROWS,
@@ -94,6 +94,7 @@ from tensorlite.kernels.simd.vectors import (
     load_part,
     maximum,
     minimum,
+    overload,
     prefetch,
     round,
     select,
@@ -139,6 +140,7 @@ __all__ = [
     "prefetch",
     "put",
     "round",
+    "scratch",
     "select",
     "splat",
     "spread",

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from numba.extending import overload
-
-from tensorlite.kernels.simd.vectors import lanes, load, load_part, store, store_part
+from tensorlite.kernels.simd.vectors import lanes, load, load_part, overload, store, store_part
 
 
 def take(x, i, n, fill):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic
 
 from tensorlite.kernels.simd.vectors import (
     INT32,
@@ -18,6 +18,7 @@ from tensorlite.kernels.simd.vectors import (
     fma,
     maximum,
     minimum,
+    overload,
     round,
     select,
     splat,

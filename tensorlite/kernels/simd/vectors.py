@@ -10,9 +10,14 @@ from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, models, overload, register_model
+from numba.extending import intrinsic, models, overload as numba_overload, register_model
 
 INT32 = ir.IntType(32)
+
+
+def overload(function: Any, *, allocates: bool = False, **options: Any) -> Any:
+    """numba.extending.overload; unless it allocates, arrays' references are not counted."""
+    return numba_overload(function, jit_options={} if allocates else {"_nrt": False}, **options)
 
 
 def _register_bits() -> int:
@@ -108,9 +113,16 @@ def _call(builder: Any, name: str, vector: Vector, arguments: list[Any]) -> Any:
 
 
 def _first(builder: Any, vector: Vector, n: Any) -> Any:
-    """The mask of the lanes 0..n-1, for any 64-bit n."""
-    wide = ir.VectorType(n.type, vector.lanes)
-    numbers = ir.Constant(wide, [n.type(k) for k in range(vector.lanes)])
+    """The mask of the lanes 0..n-1, for any 64-bit n: one comparison of integers as wide as the
+    elements, so that they fill one register as these do."""
+    number = ir.IntType(vector.dtype.bitwidth)
+    if number != n.type:
+        most = n.type(vector.lanes)
+        n = builder.select(builder.icmp_signed("<", n, most), n, most)
+        n = builder.select(builder.icmp_signed(">", n, n.type(0)), n, n.type(0))
+        n = builder.trunc(n, number)
+    wide = ir.VectorType(number, vector.lanes)
+    numbers = ir.Constant(wide, [number(k) for k in range(vector.lanes)])
     return builder.icmp_signed("<", numbers, _splat(builder, n, wide))
 
 
