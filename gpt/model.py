@@ -47,10 +47,8 @@ class Attention(nn.Module):
         """(B, T, C) -> (B, T, C)"""
         B, T, C = x.shape
         H, G, D = self.heads
-        q, k, v = self.qkv(x).split([H * D, G * D, G * D], dim=-1)  # (B, T, (H + 2G) D)
-        q = q.view(B, T, H, D).transpose(1, 2)  # (B, H, T, D)
-        k = k.view(B, T, G, D).transpose(1, 2)  # (B, G, T, D)
-        v = v.view(B, T, G, D).transpose(1, 2)  # (B, G, T, D)
+        heads = self.qkv(x).view(B, T, H + 2 * G, D).transpose(1, 2)  # (B, H + 2G, T, D)
+        q, k, v = heads.split([H, G, G], dim=1)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         if cache is not None:

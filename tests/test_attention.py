@@ -108,8 +108,19 @@ def test_gradients_of_one_cut_array_are_joined_without_a_copy(dim):
     pieces = tuple(np.split(whole, ends[1:-1], axis=dim))
     joined = split.op.vjp(pieces, dim)
     assert np.shares_memory(joined, whole) and np.array_equal(joined, whole)
-    for other in [pieces[::-1], (*pieces[:2], pieces[2].copy()), pieces[:2], (pieces[0], *pieces)]:
-        assert not np.shares_memory(split.op.vjp(other, dim), whole)
+    some = split.op.vjp(pieces[:2], dim)
+    assert np.shares_memory(some, whole)
+    assert np.array_equal(some, np.concatenate(pieces[:2], dim))
+    for other in [pieces[::-1], (*pieces[:2], pieces[2].copy()), pieces[::2], (pieces[0], *pieces)]:
+        joined = split.op.vjp(other, dim)
+        assert not np.shares_memory(joined, whole)
+        assert np.array_equal(joined, np.concatenate(other, dim))
+
+
+def test_gradients_of_heads_that_lie_in_another_order_are_joined_without_a_copy():
+    whole = random((2, 10, 8, 4), 0).transpose(0, 2, 1, 3)
+    joined = split.op.vjp((whole[:, :5], whole[:, 5:7], whole[:, 7:]), 1)
+    assert np.shares_memory(joined, whole) and np.array_equal(joined, whole)
 
 
 def test_attention_of_one_projection_has_the_gradients_of_separate_ones():

@@ -126,8 +126,9 @@ def _walk(
             elif edge in ours:
                 arithmetic.add(before, g, before)
             else:
-                received[edge] = arithmetic.add(before, g, g if fresh else None)
-                ours.add(edge)
+                received[edge] = total = arithmetic.add(before, g, g if fresh else None)
+                if type(total) is np.ndarray:  # of arrays without axes NumPy makes numbers
+                    ours.add(edge)
             return
         received[edge] = g
         if fresh:
@@ -231,6 +232,9 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
         if parent is None or gi is None:
             continue
         like = parent if isinstance(parent, Node) else parent.array
+        if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
+            send(parent, gi, gi.base is None and _is_new(gi, node, g, gradients))
+            continue
         whole = gi
         if not hasattr(gi, "shape"):
             gi = np.asarray(gi)

@@ -103,6 +103,7 @@ def op(
     nothing: dict[str, Any] = {}
     most = 0 if record.variadic else arity + len(record.options)
     first_option = record.options[0] if record.options else ""
+    names = frozenset(record.options)
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
@@ -111,10 +112,11 @@ def op(
         if keywords or len(args) != arity:
             if sizes and len(args) > 2:
                 args = (args[0], args[1:])
-            if len(args) == arity + 1 and most > arity and not keywords:  # the usual case, quickly
+            # The two usual cases, quickly: one option without its name, or all with theirs.
+            if len(args) == arity + 1 and most > arity and not keywords:
                 keywords = {first_option: args[arity]}
                 args = args[:arity]
-            else:
+            elif len(args) != arity or not names.issuperset(keywords):
                 args, keywords = record.bind(args, keywords)
             options = keywords
             for value in keywords.values():

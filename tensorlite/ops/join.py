@@ -139,20 +139,18 @@ def _uncut(pieces: Sequence[Any], dim: int) -> Any:
     None."""
     first = pieces[0]
     base = first.base if type(first) is np.ndarray else None
-    if type(base) is not np.ndarray or not base.flags.c_contiguous or base.dtype != first.dtype:
+    if type(base) is not np.ndarray:
         return None
     d = axis_of(dim, first.ndim)
-    lengths = [x.shape[d] for x in pieces]
-    shape = (*first.shape[:d], sum(lengths), *first.shape[d + 1 :])
-    if base.size != math.prod(shape) or any(x.base is not base for x in pieces):
-        return None
-    whole = base.reshape(shape)
-    before, start = (slice(None),) * d, 0
-    for x, length in zip(pieces, lengths, strict=True):
-        here = whole[(*before, slice(start, start + length))]
-        if x.strides != here.strides or _address(x) != _address(here):
+    strides, address, length = first.strides, _address(first), 0
+    for x in pieces:
+        if x.base is not base or x.strides != strides or x.dtype != first.dtype:
             return None
-        start += length
+        if _address(x) != address + length * strides[d]:
+            return None
+        length += x.shape[d]
+    shape = (*first.shape[:d], length, *first.shape[d + 1 :])
+    whole: Array = np.ndarray(shape, first.dtype, base, address - _address(base), strides)
     return whole
 
 

@@ -12,7 +12,7 @@ LINE = 64  # bytes of a cache line
 def scratch(x, n):
     """n elements of x's type, of no value yet, that begin with a cache line.
 
-    A vector that lies across two lines is loaded twice; NumPy's own memory begins 16 bytes into one.
+    A vector across two lines is loaded twice, and NumPy's own memory begins 16 bytes into one.
     """
     raise NotImplementedError
 
