@@ -86,19 +86,16 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C)"""
-        up = self.up(x)  # (B, T, 4C)
-        match self.activation:
-            case "gelu":
-                y = F.gelu(up, approximate="tanh")
-            case "relu":
-                y = F.relu(up)
-            case "relu2":
-                y = F.relu(up) ** 2
-            case "silu":
-                y = F.silu(up)
-            case "swiglu":
-                y = F.swiglu(self.gate(x), up)
-        return self.dropout(self.down(y))
+        if self.activation == "swiglu":
+            y = self.down(F.swiglu(self.gate(x), self.up(x)))  # (B, T, 4C) -> (B, T, C)
+        else:  # down(activation(up(x))), with the activation on the way
+            up, down = self.up, self.down
+            name = {"gelu": "gelu_tanh", "relu2": "relu_squared"}.get(self.activation)
+            y = F.feed_forward(
+                x, up.weight, up.bias, down.weight, down.bias,
+                activation=name or self.activation,
+            )  # fmt: skip
+        return self.dropout(y)
 
 
 class Block(nn.Module):

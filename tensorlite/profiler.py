@@ -247,6 +247,18 @@ def _linear_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
     return float(sum(2.0 * g.size * x.shape[-1] for x in large))
 
 
+def _feed_forward(arrays: list[Any], results: list[Any], options: dict[str, Any]) -> float:
+    """Its two products: x (..., K), up (N, K), down (M, N)."""
+    x, up, _, down = arrays[:4]
+    rows = x.size // max(x.shape[-1], 1)
+    return float(2 * rows * (up.size + down.size))
+
+
+def _feed_forward_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
+    """Two products for each of the forward pass."""
+    return 2.0 * _feed_forward([saved["x"], saved["up"], None, saved["down"]], [], {})
+
+
 def _matmul_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
     gx, gy = gradients
     inner = [gx.shape[-1]] if gx is not None else []
@@ -264,11 +276,15 @@ def _attention_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
 FORWARD_FLOPS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], float]] = {
     "matmul": _product_forward,
     "linear": _product_forward,
+    "linear_activation": _product_forward,
+    "feed_forward": _feed_forward,
     "attention": _attention_forward,
     "fused_cross_entropy": _fused_loss_forward,
 }
 BACKWARD_FLOPS: dict[str, Callable[[Any, Any, dict[str, Any]], float]] = {
     "matmul": _matmul_backward,
     "linear": _linear_backward,
+    "linear_activation": _linear_backward,
+    "feed_forward": _feed_forward_backward,
     "attention": _attention_backward,
 }

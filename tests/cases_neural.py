@@ -50,6 +50,11 @@ def _linear_activation(x: Any, weight: Any, bias: Any, activation: str) -> Any:
     return getattr(naive, activation)(x @ weight.T + (0 if bias is None else bias))
 
 
+def _feed_forward(x: Any, up: Any, up_bias: Any, down: Any, down_bias: Any, activation: str) -> Any:
+    y = _linear_activation(x, up, up_bias, activation)
+    return y @ down.T + (0 if down_bias is None else down_bias)
+
+
 EITHER = OneOf("none", "tanh")
 AWAY = Real(away=[0])  # relu has a kink at 0
 
@@ -78,6 +83,18 @@ NEURAL = [
         [Real("A b"), Real("C b"), Real("C")],
         _typed(_linear_activation),
         {"activation": OneOf("gelu", "gelu_tanh", "silu")},
+    ),
+    Row(
+        "feed_forward",
+        [Real("A B c"), Real("N c"), Real("N"), Real("M N"), Real("M")],
+        _typed(_feed_forward),
+        {"activation": OneOf("gelu", "gelu_tanh", "silu")},
+    ),
+    Row(
+        "feed_forward",
+        [Real("A c"), Real("N c"), None, Real("M N"), None],
+        _typed(_feed_forward),
+        {"activation": "gelu_tanh"},
     ),
     Row(
         "dropout",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tensorlite.kernels import activation, jit, matmul, simd
+from tensorlite.kernels import activation, epilogue, jit, matmul, simd
 
 WIDTH = simd.TILE_COLUMNS * simd.REGISTER_BITS // 32
 EDGES = [1, 2, 7, 8, 9, 12, 13, 15, 16, 17, WIDTH - 1, WIDTH, WIDTH + 1, 65, 97]
@@ -140,7 +140,7 @@ def test_infinities_and_nans_pass_through(m):
 
 @pytest.mark.parametrize(
     "name,dtype",
-    [*((n, np.float32) for n in ("gelu", "gelu_tanh", "relu", "silu")), ("relu", float)],
+    [*((n, np.float32) for n in epilogue.ACTIVATIONS[1:]), ("relu", float)],
 )
 @pytest.mark.parametrize("shape", [(1, 70, 20), (30, 65, 300), (100, 33, 5), (9, 0, 3), (9, 3, 0)])
 def test_an_activation_in_the_epilogue_is_the_one_alone_to_the_bit(name, dtype, shape):
@@ -149,3 +149,9 @@ def test_an_activation_in_the_epilogue_is_the_one_alone_to_the_bit(name, dtype, 
     c, y = matmul.linear_activation(x, weight, bias, name)
     assert np.array_equal(c, matmul.linear(x, weight, bias))
     assert np.array_equal(y, getattr(activation, name)(c))
+    g = random((m, n), dtype, 4)
+    pre = random((m, k), dtype, 5)
+    gpre, again = matmul.product_activation_backward(g, weight, pre, name)
+    assert np.array_equal(again, getattr(activation, name)(pre))
+    alone = epilogue.alone_backward(name)
+    assert np.array_equal(gpre, alone(matmul.product(g, weight), pre))

@@ -19,7 +19,7 @@ Array = np.ndarray
 # -------------------------------------------------------------------------------- walks over arrays
 
 
-def _times(derivative):
+def times(derivative):
     """(g, x) -> g derivative(x)"""
 
     @inline
@@ -41,14 +41,14 @@ def _run(walk, *inputs):
 
 _erf = unary(vectors.erf_vector)
 _gelu = unary(vectors.gelu_vector)
-_gelu_backward = binary(_times(vectors.gelu_derivative))
+_gelu_backward = binary(times(vectors.gelu_derivative))
 _gelu_tanh = unary(vectors.gelu_tanh_vector)
-_gelu_tanh_backward = binary(_times(vectors.gelu_tanh_derivative))
+_gelu_tanh_backward = binary(times(vectors.gelu_tanh_derivative))
 _silu = unary(vectors.silu_vector)
-_silu_backward = binary(_times(vectors.silu_derivative))
+_silu_backward = binary(times(vectors.silu_derivative))
 _relu = unary(vectors.relu_vector)
 _relu_squared = unary(vectors.relu_squared_vector)
-_relu_squared_backward = binary(_times(vectors.relu_squared_derivative))
+_relu_squared_backward = binary(times(vectors.relu_squared_derivative))
 _sigmoid = unary(vectors.sigmoid_vector)
 _tanh = unary(vectors.tanh_vector)
 _swiglu = binary(vectors.swiglu_vector)

@@ -20,7 +20,8 @@ from math import prod
 
 import numpy as np
 
-from tensorlite.kernels import activation, activation_vectors, pool, simd
+from tensorlite.kernels import pool, simd
+from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward, finish
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
@@ -166,150 +167,113 @@ def _columns_by_panel(tile, a, i, b, j, depth):
 # ------------------------------------------------------------------------------------ the product
 
 
-def _with_epilogue(epilogue):
-    """The kernel of a product, and its block alone; epilogue(y, at, n, v) sees each finished v."""
-
-    @inline
-    def write(c, at, stride, tile, rows, columns, add, bias, bias_at, last, y):
-        """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
-        w = simd.lanes(c)
-        width = COLUMNS * w
-        zero = simd.zero(c)
-        for r in range(rows):
-            for q in range(COLUMNS):
-                here, n = at + r * stride + q * w, columns - q * w
-                v = simd.load(tile, r * width + q * w)
-                if n > 0:
-                    if add:
-                        v = simd.take(c, here, n, zero) + v
-                    if last and bias.size > 0:
-                        v = v + simd.take(bias, bias_at + q * w, n, zero)
-                    simd.put(c, here, n, v)
-                    if last:
-                        epilogue(y, here, n, v)
-
-    @allocating
-    def block(
-        task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate,
-        final, m, n, k, mc, nc, y,
-    ):  # fmt: skip
-        """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
-        across = (n + nc - 1) // nc
-        i0, j0 = task // across * mc, task % across * nc
-        i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
-        w = simd.lanes(c)
-        width = COLUMNS * w
-        panels = (n + width - 1) // width
-        rows = i1 - i0
-        groups = (rows + ROWS - 1) // ROWS
-        buffer = simd.scratch(c, groups * ROWS * STRIDE)
-        tile = simd.scratch(c, ROWS * width)
-        for k0 in range(0, k, KC):
-            depth = min(KC, k - k0)
-            source = a_base + i0 * a_row + k0 * a_column
-            _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
-            add = accumulate or k0 > 0
-            last = final and k0 + depth == k
-            for j in range(j0, j1, width):
-                panel = k0 * panels * width + j * depth
-                for g in range(groups):
-                    at = c_base + (i0 + g * ROWS) * c_row + j
-                    count = min(ROWS, rows - g * ROWS)
-                    if (
-                        add
-                    ):  # its lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS
-                        for r in range(count):
-                            simd.prefetch(c, at + r * c_row)
-                            simd.prefetch(c, at + r * c_row + w)
-                    if a_column == 1:
-                        _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                    else:
-                        _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                    write(
-                        c,
-                        at,
-                        c_row,
-                        tile,
-                        count,
-                        min(width, n - j),
-                        add,
-                        bias,
-                        bias_base + j,
-                        last,
-                        y,
-                    )
-
-    @kernel
-    def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, y):
-        """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements."""
-        width = COLUMNS * simd.lanes(c)
-        shared = m * n * k > SMALL
-        # What is packed of b at a time must stay in L3: a vocabulary's matrix is taken in pieces.
-        wide = (n + width - 1) // width * width
-        k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
-        pieces = (wide * k_step + PACKED - 1) // PACKED
-        n_step = (wide // width + pieces - 1) // pieces * width
-        packed = simd.scratch(c, n_step * k_step)
-        run = 4 if shared else n_step * k_step
-        tasks = 4 * pool.load(pool.THREADS) if shared and pool.load(pool.THREADS) > 1 else 1
-        mc = m
-        if shared:
-            groups = (m + ROWS - 1) // ROWS
-            parts = max((groups + 15) // 16, min(tasks, groups // 4))
-            mc = (groups + parts - 1) // parts * ROWS  # as large as each other
-        for jb in range(0, n, n_step):
-            columns = min(n_step, n - jb)
-            panels = (columns + width - 1) // width
-            nc = columns
-            while (m + mc - 1) // mc * ((columns + nc - 1) // nc) < tasks and nc > 2 * width:
-                nc = (nc // 2 + width - 1) // width * width
-            for kb in range(0, k, k_step):
-                depth = min(k_step, k - kb)
-                count = panels * ((depth + KC - 1) // KC)
-                parallel_for(
-                    _pack_columns,
-                    (count + run - 1) // run,
-                    (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
-                )
-                parallel_for(
-                    block,
-                    ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
-                    (
-                        a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
-                        accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc, y,
-                    ),
-                )  # fmt: skip
-
-    return gemm, block
-
-
 @inline
-def _nothing_more(y, at, n, v):
-    pass
+def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
+    """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    zero = simd.zero(c)
+    for r in range(rows):
+        for q in range(COLUMNS):
+            here, n = at + r * stride + q * w, columns - q * w
+            v = simd.load(tile, r * width + q * w)
+            if n > 0:
+                if add:
+                    v = simd.take(c, here, n, zero) + v
+                if last and bias.size > 0:
+                    v = v + simd.take(bias, bias_at + q * w, n, zero)
+                simd.put(c, here, n, v)
 
 
-gemm, _block = _with_epilogue(_nothing_more)
+@allocating
+def _block(
+    task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate, final,
+    m, n, k, mc, nc, after, pre, y,
+):  # fmt: skip
+    """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
+    across = (n + nc - 1) // nc
+    i0, j0 = task // across * mc, task % across * nc
+    i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    panels = (n + width - 1) // width
+    rows = i1 - i0
+    groups = (rows + ROWS - 1) // ROWS
+    buffer = simd.scratch(c, groups * ROWS * STRIDE)
+    tile = simd.scratch(c, ROWS * width)
+    for k0 in range(0, k, KC):
+        depth = min(KC, k - k0)
+        source = a_base + i0 * a_row + k0 * a_column
+        _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
+        add = accumulate or k0 > 0
+        last = final and k0 + depth == k
+        for j in range(j0, j1, width):
+            panel = k0 * panels * width + j * depth
+            columns = min(width, n - j)
+            for g in range(groups):
+                at = c_base + (i0 + g * ROWS) * c_row + j
+                count = min(ROWS, rows - g * ROWS)
+                # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
+                for r in range(count):
+                    here = at + r * c_row
+                    if add:
+                        simd.prefetch(c, here)
+                        simd.prefetch(c, here + w)
+                    if last and after < 0:
+                        simd.prefetch(pre, here)
+                        simd.prefetch(pre, here + w)
+                if a_column == 1:
+                    _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                else:
+                    _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+                _write(c, at, c_row, tile, count, columns, add, bias, bias_base + j, last)
+                if last and after != 0:
+                    finish(after, c, at, c_row, count, columns, pre, y)
 
 
-def _storing(function):
-    """The epilogue y = function(c)."""
+@kernel
+def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, after, pre, y):
+    """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements.
 
-    @inline
-    def epilogue(y, at, n, v):
-        simd.put(y, at, n, function(v))
-
-    return epilogue
-
-
-# An activation is the function of the stand-alone op, applied to a vector still in registers, so it
-# gives the same bits. What it was applied to is kept too: the gradient needs it.
-_ACTIVATIONS = {
-    "gelu": (activation_vectors.gelu_vector, activation.gelu),
-    "gelu_tanh": (activation_vectors.gelu_tanh_vector, activation.gelu_tanh),
-    "relu": (activation_vectors.relu_vector, activation.relu),
-    "silu": (activation_vectors.silu_vector, activation.silu),
-}
-_GEMMS = {name: _with_epilogue(_storing(f))[0] for name, (f, _) in _ACTIVATIONS.items()}
+    after: what happens to each finished tile of c, while it is in L1; see epilogue.py. 0: nothing
+    """
+    width = COLUMNS * simd.lanes(c)
+    shared = m * n * k > SMALL
+    # What is packed of b at a time must stay in L3: a vocabulary's matrix is taken in pieces.
+    wide = (n + width - 1) // width * width
+    k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
+    pieces = (wide * k_step + PACKED - 1) // PACKED
+    n_step = (wide // width + pieces - 1) // pieces * width
+    packed = simd.scratch(c, n_step * k_step)
+    run = 4 if shared else n_step * k_step
+    tasks = 4 * pool.load(pool.THREADS) if shared and pool.load(pool.THREADS) > 1 else 1
+    mc = m
+    if shared:
+        groups = (m + ROWS - 1) // ROWS
+        parts = max((groups + 15) // 16, min(tasks, groups // 4))
+        mc = (groups + parts - 1) // parts * ROWS  # as large as each other
+    for jb in range(0, n, n_step):
+        columns = min(n_step, n - jb)
+        panels = (columns + width - 1) // width
+        nc = columns
+        while (m + mc - 1) // mc * ((columns + nc - 1) // nc) < tasks and nc > 2 * width:
+            nc = (nc // 2 + width - 1) // width * width
+        for kb in range(0, k, k_step):
+            depth = min(k_step, k - kb)
+            count = panels * ((depth + KC - 1) // KC)
+            parallel_for(
+                _pack_columns,
+                (count + run - 1) // run,
+                (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
+            )
+            parallel_for(
+                _block,
+                ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
+                (
+                    a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
+                    accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc, after, pre, y,
+                ),
+            )  # fmt: skip
 
 
 @allocating
@@ -323,7 +287,7 @@ def _batch(
     _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
         0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, 0, False, True,
-        m, n, k, m, n, c,
+        m, n, k, m, n, 0, c, c,
     )  # fmt: skip
 
 
@@ -377,7 +341,8 @@ def product(
         if not accumulate:
             c[:] = 0 if bias is None else bias
         return c
-    added = _NOTHING[a.dtype] if bias is None else bias
+    nothing = _NOTHING[a.dtype]
+    added = nothing if bias is None else bias
     b_flat, b_row, b_column = _strided(b)
     if m <= SKINNY:
         a = np.ascontiguousarray(a)
@@ -387,7 +352,7 @@ def product(
     else:
         gemm(
             *_strided(a), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k,
-            _NOTHING[a.dtype],
+            0, nothing, nothing,
         )  # fmt: skip
     return c
 
@@ -402,18 +367,39 @@ def linear_activation(
 ) -> tuple[Array, Array]:
     """c = x @ weight.T + bias and the activation of c: (M, K), (N, K), (N,) -> (M, N) twice.
 
-    name: gelu, gelu_tanh, relu or silu. The activation is computed while c is in registers.
+    name: one of ACTIVATIONS. It is computed while c is in L1, to the bits of the one alone.
     """
     (m, k), n = x.shape, len(weight)
     if m <= SKINNY or n == 0 or k == 0:
         c = product(x, weight.T, bias)
-        return c, _ACTIVATIONS[name][1](c)
+        return c, alone(name)(c)
+    nothing = _NOTHING[x.dtype]
     c, y = np.empty((m, n), x.dtype), np.empty((m, n), x.dtype)
-    added = _NOTHING[x.dtype] if bias is None else bias
-    _GEMMS[name](
-        *_strided(x), *_strided(weight.T), c.reshape(-1), added, False, m, n, k, y.reshape(-1)
-    )
+    gemm(
+        *_strided(x), *_strided(weight.T), c.reshape(-1), nothing if bias is None else bias, False,
+        m, n, k, ACTIVATIONS.index(name), nothing, y.reshape(-1),
+    )  # fmt: skip
     return c, y
+
+
+def product_activation_backward(
+    g: Array, weight: Array, c: Array, name: str
+) -> tuple[Array, Array]:
+    """The gradient of c where g is that of f(c) @ weight.T, and f(c) anew, f the activation.
+
+    gc = (g @ weight) f'(c): g (M, N), weight (N, K), c (M, K) -> gc and f(c), both (M, K).
+    """
+    (m, n), k = g.shape, weight.shape[1]
+    if m <= SKINNY or n == 0 or k == 0:
+        y = alone(name)(c)
+        return alone_backward(name)(product(g, weight), c), y
+    nothing = _NOTHING[g.dtype]
+    gc, y = np.empty((m, k), g.dtype), np.empty((m, k), g.dtype)
+    gemm(
+        *_strided(g), *_strided(weight), gc.reshape(-1), nothing, False, m, k, n,
+        -ACTIVATIONS.index(name), c.reshape(-1), y.reshape(-1),
+    )  # fmt: skip
+    return gc, y
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -432,7 +418,7 @@ def matmul(a: Array, b: Array) -> Array:
     if len(a_bases) == 1 and m > SKINNY:  # one large product uses all threads inside
         gemm(
             a_flat, a_row, a_column, b_flat, b_row, b_column, c.reshape(-1), _NOTHING[a.dtype],
-            False, m, n, k, _NOTHING[a.dtype],
+            False, m, n, k, 0, _NOTHING[a.dtype], _NOTHING[a.dtype],
         )  # fmt: skip
     else:
         gemm_batched(

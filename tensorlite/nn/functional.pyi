@@ -22,6 +22,8 @@ def dropout(input: Any, p: builtins.float = ..., training: builtins.bool = ..., 
     """x with each element kept with probability 1 - p, then divided by 1 - p. Srivastava 2014."""
 def embedding(input: Any, weight: Any, padding_idx: builtins.int | None = ...) -> Any:
     """weight[input]: ids (...) of rows in weight (V, C) -> (..., C). The row padding_idx gets no"""
+def feed_forward(x: Tensor, up: Number, up_bias: Number | None, down: Number, down_bias: Number | None, activation: str) -> Any:
+    """f(x @ up.T + up_bias) @ down.T + down_bias, the two layers of an MLP and f between them."""
 def gelu(x: Tensor, approximate: str = ...) -> Tensor:
     """x Phi(x), Phi the normal distribution function; "tanh": x sigmoid(2 u), u = sqrt(2 / pi)"""
 def layer_norm(input: Any, normalized_shape: Iterable[builtins.int], weight: Any = ..., bias: Any = ..., eps: builtins.float = ...) -> Any:

@@ -15,10 +15,15 @@ from tensorlite.autograd import Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import as_float, to_numpy
 from tensorlite.kernels import activation, norm, softmax as kernels
 from tensorlite.kernels.embedding import embedding_backward
-from tensorlite.kernels.matmul import linear_activation as linear_activation_kernel
+from tensorlite.kernels.epilogue import ACTIVATIONS
+from tensorlite.kernels.matmul import (
+    linear as linear_kernel,
+    linear_activation as linear_activation_kernel,
+    product_activation_backward,
+)
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
 from tensorlite.ops.index import index_add
-from tensorlite.ops.linalg import check_linear, linear, linear_gradients
+from tensorlite.ops.linalg import check_linear, linear, linear_gradients, matmul
 from tensorlite.ops.reduce import mean, sum
 from tensorlite.ops.shape import axis_of
 
@@ -298,34 +303,94 @@ def _(g: Any, gate: Any, up: Any) -> Any:
 def linear_activation(x: Array, weight: Array, bias: Array | None, *, activation: str) -> Any:
     """activation(x @ weight.T + bias) in one pass: (..., K), (N, K), (N) -> (..., N).
 
-    activation: gelu, gelu_tanh, relu or silu. The same bits as linear and the activation after it.
+    activation: gelu, gelu_tanh, relu, relu_squared or silu. The same bits as linear and the
+    activation after it.
     """
-    if activation not in ("gelu", "gelu_tanh", "relu", "silu"):
-        raise OpError(
-            "linear_activation: activation must be gelu, gelu_tanh, relu or silu, "
-            f"got '{activation}'"
-        )
+    _check_activation("linear_activation", activation)
     check_linear("linear_activation", x, weight, bias)
-    shift = None if bias is None else np.ascontiguousarray(bias)
-    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-    c, y = linear_activation_kernel(flat, weight, shift, activation)
+    c, y = linear_activation_kernel(_rows(x), weight, _plain(bias), activation)
     shape = (*x.shape[:-1], len(weight))
     return y.reshape(shape), {"c": c.reshape(shape)}
+
+
+def _check_activation(name: str, activation: str) -> None:
+    if activation not in ACTIVATIONS[1:]:
+        known = ", ".join(ACTIVATIONS[1:-1])
+        raise OpError(
+            f"{name}: activation must be {known} or {ACTIVATIONS[-1]}, got '{activation}'"
+        )
 
 
 @linear_activation.vjp
 def _(g: Any, x: Any, weight: Any, bias: Any, out: Any, c: Any, activation: str, needs: Any) -> Any:
     if on_tape(g):
         c = linear(x, weight, bias)
+    return linear_gradients(_activation_backward(activation, g, c, out), x, weight, needs)
+
+
+def _activation_backward(activation: str, g: Any, c: Any, y: Any) -> Any:
+    """g times the derivative of an activation at c, where it has the value y."""
     match activation:
         case "gelu" | "gelu_tanh":
-            kind = "none" if activation == "gelu" else "tanh"
-            gc = gelu_backward(g, c, approximate=kind)
+            return gelu_backward(g, c, approximate="none" if activation == "gelu" else "tanh")
         case "silu":
-            gc = silu_backward(g, c)
+            return silu_backward(g, c)
+        case "relu_squared":
+            return mul(g, mul(relu(c), 2.0))
         case _:
-            gc = relu_backward(g, out)
-    return linear_gradients(gc, x, weight, needs)
+            return relu_backward(g, y)
+
+
+@op(functional=True)
+def feed_forward(
+    x: Array,
+    up: Array,
+    up_bias: Array | None,
+    down: Array,
+    down_bias: Array | None,
+    *,
+    activation: str,
+) -> Any:
+    """f(x @ up.T + up_bias) @ down.T + down_bias, the two layers of an MLP and f between them.
+
+    x (..., K), up (N, K), up_bias (N), down (M, N), down_bias (M) -> (..., M). activation: gelu,
+    gelu_tanh, relu, relu_squared or silu. f is computed as the product's tiles are finished, and
+    again for the gradient in the same way, so its values (..., N) are not kept. The same bits as
+    the three ops.
+    """
+    _check_activation("feed_forward", activation)
+    check_linear("feed_forward", x, up, up_bias)
+    c, y = linear_activation_kernel(_rows(x), up, _plain(up_bias), activation)
+    check_linear("feed_forward", y, down, down_bias)
+    out = linear_kernel(y, down, _plain(down_bias))
+    return out.reshape(*x.shape[:-1], len(down)), {"c": c}
+
+
+def _plain(bias: Array | None) -> Array | None:
+    return None if bias is None else np.ascontiguousarray(bias)
+
+
+@feed_forward.vjp
+def _(g: Any, x: Any, up: Any, up_bias: Any, down: Any, c: Any, activation: str, needs: Any) -> Any:
+    h = _rows(g)
+    if on_tape(g):
+        c = linear(_rows(x), up, up_bias)
+        y = _ACTIVATIONS[activation](c)
+        gc = _activation_backward(activation, matmul(h, down), c, y)
+    else:
+        gc, y = product_activation_backward(h, down, c, activation)
+    gx, gup, gup_bias = linear_gradients(gc, _rows(x), up, needs[:3])
+    _, gdown, gdown_bias = linear_gradients(h, y, down, (False, *needs[3:]))
+    return None if gx is None else gx.reshape(x.shape), gup, gup_bias, gdown, gdown_bias
+
+
+_ACTIVATIONS: dict[str, Any] = {
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gelu(x, approximate="tanh"),
+    "relu": relu,
+    "relu_squared": relu_squared,
+    "silu": silu,
+}
 
 
 @op(method=True, inplace=True)
