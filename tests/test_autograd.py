@@ -14,6 +14,7 @@ from hypothesis import given, settings, strategies as st
 import tensorlite as tl
 from tensorlite import autograd
 from tensorlite.autograd import Function, Node, Variable, grad
+from tensorlite.nn import functional as F
 from tensorlite.testing import gradcheck
 
 
@@ -410,3 +411,41 @@ def test_a_vjp_that_needs_what_its_op_does_not_give_is_named() -> None:
     forgetful.rules(lambda g, scale: g * scale)
     with pytest.raises(TypeError, match=r"forgetful.*'scale'"):
         forgetful(leaf(1.0))
+
+
+def test_a_gradient_of_few_rows_is_added_to_what_has_arrived() -> None:
+    weight = tl.randn(50, 4, requires_grad=True)
+    ids = tl.tensor([3, 7, 3])
+    for loss in (  # the embedding's gradient arrives first, last, alone, or twice
+        lambda: (weight[:] * 2.0).sum() + F.embedding(ids, weight).sum(),
+        lambda: F.embedding(ids, weight).sum() + (weight * 2.0).sum(),
+        lambda: F.embedding(ids, weight).sum(),
+        lambda: F.embedding(ids, weight).sum() + F.embedding(ids, weight).sum(),
+    ):
+        expected = tl.autograd.grad(loss(), weight, create_graph=True)[0].detach()
+        (found,) = tl.autograd.grad(loss(), weight)
+        assert tl.equal(found, expected)
+        weight.grad = None
+        loss().backward()
+        loss().backward()
+        assert tl.equal(weight.grad, 2 * expected)
+        with tl.autograd.detect_anomaly():
+            assert tl.equal(tl.autograd.grad(loss(), weight)[0], expected)
+
+
+def test_a_gradient_made_in_the_forward_pass_is_copied_only_while_the_graph_stays() -> None:
+    x, weight = tl.randn(6, 4, requires_grad=True), tl.randn(5, 4, requires_grad=True)
+    target = tl.tensor([0, 1, 2, 3, 4, 0])
+
+    def gradients(retain: bool) -> list[Any]:
+        x.grad = weight.grad = None
+        loss = F.linear_cross_entropy(x, weight, target)
+        loss.backward(retain_graph=retain)
+        if retain:  # what was handed out must not be what the graph still needs
+            x.grad.zero_()
+            weight.grad.zero_()
+            loss.backward()
+        return [x.grad.clone(), weight.grad.clone()]
+
+    for once, twice in zip(gradients(False), gradients(True), strict=True):
+        assert tl.equal(once, twice)

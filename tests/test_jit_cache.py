@@ -195,7 +195,7 @@ def test_what_was_typed_into_an_interpreter_is_not_kept(folder):
 
 
 def plus(term):
-    @jit.inline
+    @jit.allocating
     def add(x):
         return x + term
 

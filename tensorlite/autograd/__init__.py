@@ -14,6 +14,7 @@ from tensorlite.autograd.anomaly import detect_anomaly, is_anomaly_enabled, set_
 from tensorlite.autograd.backward import backward, grad
 from tensorlite.autograd.function import Function
 from tensorlite.autograd.graph import (
+    Addend,
     Array,
     Hook,
     Node,
@@ -38,6 +39,7 @@ __all__ = [
     "IN_PLACE",
     "METHODS",
     "OPS",
+    "Addend",
     "Array",
     "Function",
     "Hook",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import anomaly
-from tensorlite.autograd.graph import Node, Piece, Variable, arithmetic, state, unwrap, wrap
+from tensorlite.autograd.graph import Addend, Node, Piece, Variable, arithmetic, state, unwrap, wrap
 from tensorlite.autograd.watch import post, region
 
 
@@ -124,13 +124,14 @@ def _walk(
             if create:
                 received[edge] = before + g
             elif edge in ours:
-                arithmetic.add(before, g, before)
+                g.add_to(before) if type(g) is Addend else arithmetic.add(before, g, before)
             else:
+                g = g.whole() if type(g) is Addend else g
                 received[edge] = total = arithmetic.add(before, g, g if fresh else None)
                 if type(total) is np.ndarray:  # of arrays without axes NumPy makes numbers
                     ours.add(edge)
             return
-        received[edge] = g
+        received[edge] = g.whole() if type(g) is Addend else g
         if fresh:
             ours.add(edge)
         if isinstance(edge, Node):
@@ -158,7 +159,7 @@ def _walk(
                 else:
                     if type(g) is list:
                         g = _without_gaps(node, g)
-                    _pass_on(node, g, create, send)
+                    _pass_on(node, g, create, send, retain)
                 if not retain:
                     node.free()
             for leaf, g in received.items():
@@ -215,7 +216,7 @@ def _leads_on(node: Node, reach: set[Any] | None) -> bool:
     return reach is not None and any(parent in reach for parent in node.parents)
 
 
-def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
+def _pass_on(node: Node, g: Any, create: bool, send: Any, retain: bool) -> None:
     """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype."""
     if post.watcher is None:
         gradients = node.gradients(g, create)
@@ -227,33 +228,53 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any) -> None:
             f"positional argument, got {len(gradients)}"
         )
     if anomaly.switch.on:
+        gradients = [gi.whole() if type(gi) is Addend else gi for gi in gradients]
         anomaly.check_backward(node, gradients, g)
     for i, (parent, gi) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None or gi is None:
             continue
         like = parent if isinstance(parent, Node) else parent.array
         if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
-            send(parent, gi, gi.base is None and _is_new(gi, node, g, gradients))
+            send(parent, gi, _is_new(gi, node, g, gradients, retain))
+            continue
+        if type(gi) is Addend and like.dtype == gi.dtype and like.shape == gi.shape:
+            send(parent, gi, True)
             continue
         whole = gi
         if not hasattr(gi, "shape"):
             gi = np.asarray(gi)
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
-        new = type(gi) is np.ndarray and gi.base is None
-        send(parent, gi, new and (gi is not whole or _is_new(gi, node, g, gradients)))
+        new = type(gi) is np.ndarray and (gi is not whole and gi.base is None)
+        send(parent, gi, new or _is_new(gi, node, g, gradients, retain))
 
 
-def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any]) -> bool:
-    """Does nobody else hold this gradient? Then a leaf may keep it without a copy, and what else
-    arrives at the same place is added into it."""
-    if gi is g or not node.makes_new:
+def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> bool:
+    """Does nobody else hold this gradient's memory? Then a leaf may keep it without a copy, and
+    what else arrives at the same place is added into it.
+
+    A residual is the node's own, and the node is about to be freed unless the graph is retained.
+    """
+    if type(gi) is not np.ndarray or not node.makes_new:
         return False
-    for values in (g if type(g) is tuple else (), (node.saved or {}).values()):
-        for value in values:
-            if gi is value or (type(value) is tuple and any(gi is part for part in value)):
-                return False
-    return sum([gi is other for other in gradients]) == 1
+    memory = gi.base
+    if memory is None:
+        memory = gi
+    elif type(memory) is not np.ndarray or memory.size != gi.size or not gi.flags.writeable:
+        return False
+    if _holds(g, memory):
+        return False
+    for name, value in (node.saved or {}).items():
+        if _holds(value, memory) and (retain or name not in node.residuals):
+            return False
+    return sum([_holds(other, memory) for other in gradients]) == 1
+
+
+def _holds(value: Any, memory: Any) -> bool:
+    """Is value this array, a view of it, or a tuple with either?"""
+    if type(value) is np.ndarray:
+        return value is memory or value.base is memory
+    return type(value) is tuple and any(_holds(part, memory) for part in value)
 
 
 def _fit(g: Any, like: Any, what: str) -> Any:

@@ -108,6 +108,7 @@ def _record(cls: type[Function], context: Context, args: Sequence[Any], output: 
     node.hooks = node.retained = None
     node.where = anomaly.caller() if anomaly.switch.on else ""
     node.saved = {}
+    node.residuals = ()
     node.versions = [(t.version, t.version[0], "saved tensor")
                      for t in context._saved if isinstance(t, Variable)]  # fmt: skip
     several = isinstance(output, tuple)

@@ -70,8 +70,8 @@ class Node:
     """One recorded call: its parents, what its vjp needs, and the shape of its result."""
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "number", "op", "parents", "retained", "saved", "shape",
-        "versions", "where",
+        "__weakref__", "dtype", "hooks", "number", "op", "parents", "residuals", "retained",
+        "saved", "shape", "versions", "where",
     )  # fmt: skip
 
     makes_new: ClassVar[bool] = (
@@ -82,6 +82,7 @@ class Node:
     number: int  # nodes are numbered as they are made, so a parent's number is always lower
     parents: Sequence[Node | Variable | None]  # a node, a leaf, or None: no gradient wanted
     saved: dict[str, Any] | None  # what the vjp needs, by name; None once freed
+    residuals: Any  # the names among them of what the op made for its vjp alone
     versions: list[tuple[list[Any], int, str]]  # (version of a saved variable, its count, name)
     shape: Any  # of the result; several results: a tuple of (shape, dtype)
     dtype: Any
@@ -173,6 +174,7 @@ def piece_of(node: Node, index: int, array: Any) -> Piece:
     piece.parents = [node]
     piece.index = index
     piece.saved = {}
+    piece.residuals = ()
     piece.versions = []
     piece.shape = array.shape
     piece.dtype = array.dtype
@@ -219,6 +221,25 @@ class _Arithmetic:
 
 
 arithmetic = _Arithmetic()
+
+
+class Addend:
+    """A gradient that is mostly zeros, as what is to be added: the walk adds it to what has arrived
+    at the same place, and only where nothing has makes the array of its own.
+
+    add_to: adds it to an array, in place
+    """
+
+    __slots__ = ("add_to", "dtype", "shape")
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, add_to: Callable[[Any], None]) -> None:
+        self.shape, self.dtype, self.add_to = shape, dtype, add_to
+
+    def whole(self) -> Any:
+        """It as an array."""
+        total = np.zeros(self.shape, self.dtype)
+        self.add_to(total)
+        return total
 
 
 # --------------------------------------------------------------------------------- recording or not

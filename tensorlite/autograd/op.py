@@ -358,6 +358,7 @@ class Op:
                     )
                 saved[name] = value
         node.saved = saved
+        node.residuals = residuals.keys()
         node.versions = versions
         return node
 

@@ -14,6 +14,7 @@ Array = np.ndarray
 
 BLOCK = 1 << 14  # elements that a task takes, or a multiple of it
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
+FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -27,14 +28,13 @@ def unary(function):
 
     @inline
     def block(task, x, y, span):
-        w = simd.lanes(x)
+        zero = simd.zero(x)
         i, stop = task * span, min(x.size, (task + 1) * span)
-        while i + w <= stop:
-            simd.store(y, i, function(simd.load(x, i)))
-            i += w
-        if i < stop:  # the tail goes through the same vector code
-            v = simd.load_part(x, i, stop - i, simd.zero(x))
-            simd.store_part(y, i, stop - i, function(v))
+        past = y.size > FAR
+        while i < stop:
+            n = simd.stretch(y, i, stop, past)
+            simd.put_past(y, i, n, function(simd.take(x, i, n, zero)), past)
+            i += n
 
     @kernel
     def walk(x, y):
@@ -49,15 +49,16 @@ def binary(function):
 
     @inline
     def block(task, a, b, y, span):
-        w = simd.lanes(a)
+        zero = simd.zero(a)
         i, stop = task * span, min(a.size, (task + 1) * span)
-        while i + w <= stop:
-            simd.store(y, i, function(simd.load(a, i), simd.load(b, i)))
-            i += w
-        if i < stop:
-            u = simd.load_part(a, i, stop - i, simd.zero(a))
-            v = simd.load_part(b, i, stop - i, simd.zero(b))
-            simd.store_part(y, i, stop - i, function(u, v))
+        # A result that is one of the operands has been fetched anyway.
+        own = simd.address(y) != simd.address(a) and simd.address(y) != simd.address(b)
+        past = own and y.size > FAR
+        while i < stop:
+            n = simd.stretch(y, i, stop, past)
+            v = function(simd.take(a, i, n, zero), simd.take(b, i, n, zero))
+            simd.put_past(y, i, n, v, past)
+            i += n
 
     @kernel
     def walk(a, b, y):

@@ -1,4 +1,4 @@
-"""The gradient of an embedding: rows of g added up by the id that each belongs to."""
+"""The gradient of an embedding: rows of g added where the id of each points."""
 
 from __future__ import annotations
 
@@ -38,12 +38,10 @@ def _embedding_backward(g, ids, gw, columns):
     parallel_for(_strip, (columns + strip - 1) // strip, (g, ids, gw, columns, strip))
 
 
-def embedding_backward(g: Array, ids: Array, num_rows: int) -> Array:
-    """gw[v] = the sum of g[r] over all r with ids[r] = v, in ascending order of r.
+def embedding_backward_(gw: Array, g: Array, ids: Array) -> None:
+    """gw[v] += g[r] for all r with ids[r] = v, in ascending order of r; gw is overwritten.
 
-    g (R, C), ids (R) int64 within [0, num_rows) -> gw (num_rows, C).
+    g (R, C), ids (R) int64 within [0, V), gw (V, C) contiguous.
     """
-    gw = np.zeros((num_rows, g.shape[1]), g.dtype)
     if g.size:
-        _embedding_backward(g.ravel(), ids, gw.ravel(), g.shape[1])
-    return gw
+        _embedding_backward(g.ravel(), ids, gw.reshape(-1), g.shape[1])

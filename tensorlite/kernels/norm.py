@@ -23,6 +23,7 @@ Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, or more
 SMALL = 1 << 16  # elements below which a second thread does not pay for its launch
+FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -67,9 +68,9 @@ def _affine(v, weight, bias, j, n):
 
 @inline
 def _norm_rows(task, x, weight, bias, eps, y, mean, rstd, rows, n, run):
-    w = simd.lanes(x)
     zero = simd.zero(x)
     count = x.dtype.type(n)
+    past = y.size > FAR
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         middle = x.dtype.type(0)
@@ -78,9 +79,12 @@ def _norm_rows(task, x, weight, bias, eps, y, mean, rstd, rows, n, run):
             mean[r] = middle
         scale = x.dtype.type(1) / math.sqrt(_sum_of_squares(x, start, stop, middle) / count + eps)
         rstd[r] = scale
-        for i in range(start, stop, w):
-            v = (simd.take(x, i, stop - i, zero) - middle) * scale
-            simd.put(y, i, stop - i, _affine(v, weight, bias, i - start, stop - i))
+        i = start
+        while i < stop:
+            m = simd.stretch(y, i, stop, past)
+            v = (simd.take(x, i, m, zero) - middle) * scale
+            simd.put_past(y, i, m, _affine(v, weight, bias, i - start, m), past)
+            i += m
 
 
 @kernel
@@ -97,6 +101,7 @@ def _norm_backward_blocks(task, g, x, weight, mean, rstd, gx, shares, rows, n, k
     w = simd.lanes(x)
     zero = simd.zero(x)
     count = x.dtype.type(n)
+    past = gx.size > FAR
     for r in range(task * run * BLOCK_ROWS, min(rows, (task + 1) * run * BLOCK_ROWS)):
         start, stop = r * n, (r + 1) * n
         share = r // BLOCK_ROWS * kinds * n
@@ -122,13 +127,15 @@ def _norm_backward_blocks(task, g, x, weight, mean, rstd, gx, shares, rows, n, k
             s += gy
             t = simd.fma(gy, h, t)
         a, b = simd.total(s) / count, simd.total(t) / count
-        for i in range(start, stop, w):
-            m = stop - i
+        i = start
+        while i < stop:
+            m = simd.stretch(gx, i, stop, past)
             gy = _affine(simd.take(g, i, m, zero), weight, None, i - start, m)
             h = (simd.take(x, i, m, zero) - middle) * scale
             if mean is not None:
                 gy = gy - a
-            simd.put(gx, i, m, simd.fma(h, -b, gy) * scale)
+            simd.put_past(gx, i, m, simd.fma(h, -b, gy) * scale, past)
+            i += m
 
 
 @kernel

@@ -15,13 +15,14 @@ import math
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 from tensorlite.kernels.reduce import sum_of
 
 Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, or more
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
+FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -67,21 +68,26 @@ def _walk_back(function):
 
 
 @_walk
-@inline
+@allocating
 def _softmax(task, x, y, rows, n, run):
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
+    past = y.size > FAR
+    row = simd.scratch(x, n + w)  # y itself would be fetched, only to be written over
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         top = _largest(x, start, stop)
         s = simd.zero(x)
         for i in range(start, stop, w):
             e = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
-            simd.put(y, i, stop - i, e)
+            simd.store(row, i - start, e)
             s += e
         share = x.dtype.type(1) / simd.total(s)
-        for i in range(start, stop, w):
-            simd.put(y, i, stop - i, simd.take(y, i, stop - i, low) * share)
+        i = start
+        while i < stop:
+            m = simd.stretch(y, i, stop, past)
+            simd.put_past(y, i, m, simd.load(row, i - start) * share, past)
+            i += m
 
 
 def softmax(x: Array) -> Array:
@@ -96,6 +102,7 @@ def softmax(x: Array) -> Array:
 @inline
 def _softmax_backward(task, g, y, gx, rows, n, run):
     w = simd.lanes(g)
+    past = gx.size > FAR
     zero = simd.zero(g)
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
@@ -104,10 +111,12 @@ def _softmax_backward(task, g, y, gx, rows, n, run):
             m = stop - i
             s = simd.fma(simd.take(g, i, m, zero), simd.take(y, i, m, zero), s)
         mean = simd.total(s)
-        for i in range(start, stop, w):
-            m = stop - i
+        i = start
+        while i < stop:
+            m = simd.stretch(gx, i, stop, past)
             v = simd.take(y, i, m, zero) * (simd.take(g, i, m, zero) - mean)
-            simd.put(gx, i, m, v)
+            simd.put_past(gx, i, m, v, past)
+            i += m
 
 
 def softmax_backward(g: Array, y: Array) -> Array:

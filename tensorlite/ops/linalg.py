@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, Node, composed, op
-from tensorlite.kernels.matmul import linear as linear_kernel, matmul as matmul_kernel
+from tensorlite.kernels.matmul import linear as linear_kernel, matmul as matmul_kernel, product
 from tensorlite.kernels.reduce import column_sum
 from tensorlite.ops.elementwise import mul
 from tensorlite.ops.index import getitem
 from tensorlite.ops.reduce import sum
 from tensorlite.ops.shape import permute, reshape, squeeze, unsqueeze
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
 
 # ----------------------------------------------------------------------------------------- matmul
 
@@ -34,6 +37,8 @@ def matmul(x: Array, y: Array) -> Any:
     (..., M, K) @ (..., K, N) -> (..., M, N), the axes in front broadcast; a vector on the left is a
     row, on the right a column, and its axis is dropped from the result: (K) @ (K) -> scalar.
     """
+    if x.ndim == y.ndim == 2 and x.shape[1] == y.shape[0] and x.dtype is y.dtype in _FLOATS:
+        return product(x, y)  # the usual case, quickly
     if x.ndim == 0 or y.ndim == 0:
         raise RuntimeError(
             f"matmul: both must have at least one axis, got shapes {x.shape} and {y.shape}; use *"
@@ -53,7 +58,7 @@ def matmul(x: Array, y: Array) -> Any:
         z = z[..., 0]
     if x.ndim == 1:
         z = z[..., 0, :] if y.ndim > 1 else z[..., 0]
-    return z, {"y_ndim": y.ndim}
+    return z
 
 
 def _check_batches(x: tuple[int, ...], y: tuple[int, ...]) -> None:
@@ -72,14 +77,14 @@ def _matmul_gx(g: Array, y: Array) -> Array:
     return matmul(g, y.mT)
 
 
-def _matmul_gy(g: Array, x: Array, y_ndim: int) -> Array:
+def _matmul_gy(g: Array, x: Array, y_shape: tuple[int, ...]) -> Array:
     """gy = x.T @ g, summed over the batch at once where y had none."""
     if x.ndim == 1:
-        return mul(g, x) if y_ndim == 1 else mul(unsqueeze(x, -1), unsqueeze(g, -2))
+        return mul(g, x) if len(y_shape) == 1 else mul(unsqueeze(x, -1), unsqueeze(g, -2))
     rows = _rows(x)
-    if y_ndim == 1:
+    if len(y_shape) == 1:
         return matmul(rows.mT, reshape(g, (-1,)))
-    if y_ndim == 2:
+    if len(y_shape) == 2:
         return matmul(rows.mT, _rows(g))
     return matmul(x.mT, g)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, OpError, Variable, op, unwrap
+from tensorlite.autograd import Addend, Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import as_float, to_numpy
 from tensorlite.kernels import activation, norm, softmax as kernels
-from tensorlite.kernels.embedding import embedding_backward
+from tensorlite.kernels.embedding import embedding_backward_
 from tensorlite.kernels.epilogue import ACTIVATIONS
 from tensorlite.kernels.matmul import (
     linear as linear_kernel,
@@ -444,4 +444,5 @@ def _(g: Any, ids: Any, padding_idx: int | None, num_rows: int) -> Any:
     if on_tape(g):
         nothing = np.zeros((num_rows, g.shape[-1]), unwrap(g).dtype)
         return index_add(nothing, 0, flat, rows_of_g)
-    return embedding_backward(rows_of_g, flat, num_rows)
+    shape = (num_rows, rows_of_g.shape[1])
+    return Addend(shape, g.dtype, lambda gw: embedding_backward_(gw, rows_of_g, flat))

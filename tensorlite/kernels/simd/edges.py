@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from tensorlite.kernels.simd.vectors import lanes, load, load_part, overload, store, store_part
+from tensorlite.kernels.simd.vectors import (
+    address,
+    lanes,
+    load,
+    load_part,
+    overload,
+    store,
+    store_part,
+    store_past,
+    vector_type,
+)
 
 
 def take(x, i, n, fill):
@@ -32,5 +42,42 @@ def _put(x, i, n, v):
             store(x, i, v)
         else:
             store_part(x, i, n, v)
+
+    return implementation
+
+
+def stretch(x, i, stop, past):
+    """How many elements to write to x[i:stop] next: a vector's, or fewer up to `stop`; if past,
+    fewer to begin with, so that the vectors after them are aligned."""
+    raise NotImplementedError
+
+
+@overload(stretch)
+def _stretch(x, i, stop, past):
+    size = vector_type(x).dtype.bitwidth // 8
+
+    def implementation(x, i, stop, past):
+        n = lanes(x)
+        if past:
+            n -= (address(x) // size + i) % n
+        return min(n, stop - i)
+
+    return implementation
+
+
+def put_past(x, i, n, v, past):
+    """put(x, i, n, v); if past, whole vectors go past the caches, where `stretch` has led."""
+    raise NotImplementedError
+
+
+@overload(put_past)
+def _put_past(x, i, n, v, past):
+    def implementation(x, i, n, v, past):
+        if n < lanes(x):
+            store_part(x, i, n, v)
+        elif past:
+            store_past(x, i, v)
+        else:
+            store(x, i, v)
 
     return implementation

@@ -162,6 +162,21 @@ def store(typing, x, i, v):
 
 
 @intrinsic
+def store_past(typing, x, i, v):
+    """Write v to x[i:], which must be aligned to the vector, past the caches: what is written over
+    whole need not be read first, and drives nothing else out."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _address(context, builder, x, args[0], args[1], v)
+        instruction = builder.store(args[2], pointer)
+        instruction.align = v.dtype.bitwidth // 8 * v.lanes
+        instruction.set_metadata("nontemporal", builder.module.add_metadata([INT32(1)]))
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, v), codegen
+
+
+@intrinsic
 def load_part(typing, x, i, n, fill):
     """The vector at x[i:], of which only the first n lanes are read; the others come from fill."""
     vector = vector_type(x)
