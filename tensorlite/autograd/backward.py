@@ -146,8 +146,9 @@ def _walk(
             while heap:
                 node = heapq.heappop(heap)[1]
                 g = received.pop(node)
+                own = node in ours and asked is None
                 if node.hooks:
-                    g = _call_hooks(node, g, create)
+                    g, own = _call_hooks(node, g, create), False
                 if node.retained is not None and (variable := node.retained()) is not None:
                     _add_to_grad(variable, g, False, create)
                 if asked is not None and node in asked:
@@ -159,7 +160,7 @@ def _walk(
                 else:
                     if type(g) is list:
                         g = _without_gaps(node, g)
-                    _pass_on(node, g, create, send, retain)
+                    _pass_on(node, g, own, create, send, retain)
                 if not retain:
                     node.free()
             for leaf, g in received.items():
@@ -216,8 +217,11 @@ def _leads_on(node: Node, reach: set[Any] | None) -> bool:
     return reach is not None and any(parent in reach for parent in node.parents)
 
 
-def _pass_on(node: Node, g: Any, create: bool, send: Any, retain: bool) -> None:
-    """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype."""
+def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: bool) -> None:
+    """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype.
+
+    own: nobody else holds g
+    """
     if post.watcher is None:
         gradients = node.gradients(g, create)
     else:
@@ -235,7 +239,7 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any, retain: bool) -> None:
             continue
         like = parent if isinstance(parent, Node) else parent.array
         if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
-            send(parent, gi, _is_new(gi, node, g, gradients, retain))
+            send(parent, gi, _is_new(gi, node, None if own else g, gradients, retain))
             continue
         if type(gi) is Addend and like.dtype == gi.dtype and like.shape == gi.shape:
             send(parent, gi, True)
@@ -246,14 +250,15 @@ def _pass_on(node: Node, g: Any, create: bool, send: Any, retain: bool) -> None:
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
         new = type(gi) is np.ndarray and (gi is not whole and gi.base is None)
-        send(parent, gi, new or _is_new(gi, node, g, gradients, retain))
+        send(parent, gi, new or _is_new(gi, node, None if own else g, gradients, retain))
 
 
 def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> bool:
     """Does nobody else hold this gradient's memory? Then a leaf may keep it without a copy, and
     what else arrives at the same place is added into it.
 
-    A residual is the node's own, and the node is about to be freed unless the graph is retained.
+    g: what others hold of the node's gradient. A residual is the node's own, and the node is about
+    to be freed unless the graph is retained.
     """
     if type(gi) is not np.ndarray or not node.makes_new:
         return False

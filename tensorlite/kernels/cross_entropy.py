@@ -5,21 +5,26 @@
     dloss/dx_c = p_c - (1 - s) [c = t] - s / V
 
 A row whose target is ignore_index has loss 0 and gradient 0. A row belongs to one thread; its sums
-go into four vectors in turn, which are added as a tree.
+go into several vectors in turn, which are added as a tree.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.jit import inline, kernel, parallel_for
 from tensorlite.kernels.matmul import product
+from tensorlite.kernels.reduce import sum_of
 
 Array = np.ndarray
 
 ROWS = 8  # rows that a task takes
 SMALL = 1 << 13  # logits below which a second thread does not pay for its launch
+PIECE = 1 << 10  # logits between two looks at the running maximum; part of the result's definition
+FAR = 1 << 21  # logits beyond which their gradient is written past the caches
 # Logits that exist at once in the fused loss: 32 MB of float32. Fewer rows at a time would read the
 # weights more often than their products are worth.
 CHUNK = 1 << 23
@@ -57,13 +62,13 @@ def _exponentials(x, y, at, n, largest, keep):
     s0, s1 = zero, zero
     i = 0
     while i + w <= n:
-        e = simd.exp(simd.load(x, at + i) - m)
+        e = simd.exp_of_difference(simd.load(x, at + i) - m)
         if keep:
             simd.store(y, at + i, e)
         s0, s1 = s1, s0 + e
         i += w
     if i < n:
-        e = simd.exp(simd.load_part(x, at + i, n - i, zero) - m)
+        e = simd.exp_of_difference(simd.load_part(x, at + i, n - i, zero) - m)
         if keep:
             simd.store_part(y, at + i, n - i, e)
         s0, s1 = s1, s0 + simd.select(simd.first(x, n - i), e, zero)
@@ -84,9 +89,119 @@ def _affine(x, at, n, scale, shift):
         simd.store_part(x, at + i, n - i, v)
 
 
+# ------------------------------------------------------------------------------- logits in memory
+
+
 @inline
-def _rows(task, x, targets, ignore_index, smoothing, scales, losses, y, keep, rows):
-    """Losses of some rows; with keep, y becomes the gradient of their scaled sum. y may be x."""
+def _log_sum_exp(x, at, n):
+    """log(sum(exp(x))) of a row, which is read from memory once: a piece is looked through for its
+    largest element, and summed up while it is in L1."""
+    w = simd.lanes(x)
+    low = simd.splat(x.dtype.type(-np.inf))
+    top = x.dtype.type(-np.inf)
+    s0, s1 = simd.zero(x), simd.zero(x)
+    for piece in range(0, n, PIECE):
+        end = min(n, piece + PIECE)
+        m0, m1 = low, low
+        for i in range(piece, end, w):
+            m0, m1 = m1, simd.maximum(simd.take(x, at + i, end - i, low), m0)
+        largest = simd.largest(simd.maximum(m0, m1))
+        if largest > top:
+            factor = simd.exp_of_difference(simd.splat(top - largest))
+            s0, s1, top = s0 * factor, s1 * factor, largest
+        base = top if top > -np.inf else x.dtype.type(0)
+        for i in range(piece, end, w):
+            e = simd.exp_of_difference(simd.take(x, at + i, end - i, low) - base)
+            s0, s1 = s1, s0 + e
+    return top + math.log(simd.total(s0 + s1))
+
+
+@inline
+def _losses(task, x, targets, ignore_index, smoothing, losses, lse, rows):
+    n = x.size // len(targets)
+    s = smoothing[0]
+    one, size = x.dtype.type(1), x.dtype.type(n)
+    for r in range(task * rows, min(len(targets), (task + 1) * rows)):
+        at, t = r * n, targets[r]
+        losses[r] = lse[r] = 0
+        if t != ignore_index:
+            lse[r] = _log_sum_exp(x, at, n)
+            losses[r] = (one - s) * (lse[r] - x[at + t])
+            if s > 0:
+                losses[r] += s * (lse[r] - sum_of(x, at, at + n) / size)
+
+
+@inline
+def _gradients(task, g, x, targets, ignore_index, smoothing, lse, gx, rows):
+    zero = simd.zero(x)
+    n = x.size // len(targets)
+    s = smoothing[0]
+    one, size = x.dtype.type(1), x.dtype.type(n)
+    past = gx.size > FAR
+    for r in range(task * rows, min(len(targets), (task + 1) * rows)):
+        at, stop, t = r * n, (r + 1) * n, targets[r]
+        ignored = t == ignore_index
+        scale, shift = simd.splat(g[r]), simd.splat(-s / size * g[r])
+        i = at
+        while i < stop:
+            m = simd.stretch(gx, i, stop, past)
+            v = zero
+            if not ignored:
+                p = simd.exp_of_difference(simd.take(x, i, m, zero) - lse[r])
+                v = simd.fma(p, scale, shift)
+            simd.put_past(gx, i, m, v, past)
+            i += m
+        if not ignored:
+            gx[at + t] -= (one - s) * g[r]
+
+
+@inline
+def _rows_per_task(x, targets):
+    return ROWS if x.size > SMALL else len(targets)
+
+
+@kernel
+def _cross_entropy(x, targets, ignore_index, smoothing, losses, lse):
+    rows = _rows_per_task(x, targets)
+    tasks = (len(targets) + rows - 1) // rows
+    parallel_for(_losses, tasks, (x, targets, ignore_index, smoothing, losses, lse, rows))
+
+
+@kernel
+def _cross_entropy_backward(g, x, targets, ignore_index, smoothing, lse, gx):
+    rows = _rows_per_task(x, targets)
+    tasks = (len(targets) + rows - 1) // rows
+    parallel_for(_gradients, tasks, (g, x, targets, ignore_index, smoothing, lse, gx, rows))
+
+
+def cross_entropy(
+    x: Array, targets: Array, ignore_index: int, smoothing: float
+) -> tuple[Array, Array]:
+    """The loss of each row, and its lse: x (R, V), targets (R) int64 -> (R), (R)."""
+    losses, lse = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+    if len(x):
+        s = np.array([smoothing], x.dtype)
+        _cross_entropy(x.ravel(), targets, ignore_index, s, losses, lse)
+    return losses, lse
+
+
+def cross_entropy_backward(
+    g: Array, x: Array, targets: Array, ignore_index: int, smoothing: float, lse: Array
+) -> Array:
+    """The gradient of the logits, given that of each row's loss: g (R), x (R, V) -> (R, V)."""
+    gx = np.empty(x.shape, x.dtype)
+    if len(x):
+        s, flat = np.array([smoothing], x.dtype), gx.reshape(-1)
+        _cross_entropy_backward(g.ravel(), x.ravel(), targets, ignore_index, s, lse, flat)
+    return gx
+
+
+# ------------------------------------------------------------------ logits that are made on the way
+
+
+@inline
+def _rows(task, x, targets, ignore_index, smoothing, scales, losses, keep, rows):
+    """Losses of some rows; with keep, x becomes the gradient of their scaled sum."""
     n = x.size // len(targets)
     s = smoothing[0]
     one, size = x.dtype.type(1), x.dtype.type(n)
@@ -95,48 +210,25 @@ def _rows(task, x, targets, ignore_index, smoothing, scales, losses, y, keep, ro
         if t == ignore_index:
             losses[r] = 0
             if keep:
-                y[at : at + n] = 0
+                x[at : at + n] = 0
             continue
         largest, total = _largest_and_sum(x, at, n)
         target = x[at + t]
-        sum_exp = _exponentials(x, y, at, n, largest, keep)
+        sum_exp = _exponentials(x, x, at, n, largest, keep)
         lse = largest + np.log(sum_exp)
         losses[r] = (one - s) * (lse - target)
         if s > 0:
             losses[r] += s * (lse - total / size)
         if keep:
-            _affine(y, at, n, scales[r] / sum_exp, -s / size * scales[r])
-            y[at + t] -= (one - s) * scales[r]
+            _affine(x, at, n, scales[r] / sum_exp, -s / size * scales[r])
+            x[at + t] -= (one - s) * scales[r]
 
 
 @kernel
-def _cross_entropy(x, targets, ignore_index, smoothing, scales, losses, y, keep):
-    rows = ROWS if x.size > SMALL else len(targets)
-    parallel_for(
-        _rows,
-        (len(targets) + rows - 1) // rows,
-        (x, targets, ignore_index, smoothing, scales, losses, y, keep, rows),
-    )
-
-
-def cross_entropy(x: Array, targets: Array, ignore_index: int, smoothing: float) -> Array:
-    """The loss of each row: x (R, V), targets (R) int64 -> (R)."""
-    losses = np.empty(len(x), x.dtype)
-    if len(x):
-        flat, s = x.ravel(), np.array([smoothing], x.dtype)
-        _cross_entropy(flat, targets, ignore_index, s, losses, losses, flat, False)
-    return losses
-
-
-def cross_entropy_backward(
-    g: Array, x: Array, targets: Array, ignore_index: int, smoothing: float
-) -> Array:
-    """The gradient of the logits, given that of each row's loss: g (R), x (R, V) -> (R, V)."""
-    gx = np.empty(x.shape, x.dtype)
-    if len(x):
-        s, losses = np.array([smoothing], x.dtype), np.empty(len(x), x.dtype)
-        _cross_entropy(x.ravel(), targets, ignore_index, s, g.ravel(), losses, gx.reshape(-1), True)
-    return gx
+def _cross_entropy_in_place(x, targets, ignore_index, smoothing, scales, losses, keep):
+    rows = _rows_per_task(x, targets)
+    tasks = (len(targets) + rows - 1) // rows
+    parallel_for(_rows, tasks, (x, targets, ignore_index, smoothing, scales, losses, keep, rows))
 
 
 def linear_cross_entropy(
@@ -168,8 +260,8 @@ def linear_cross_entropy(
         part = slice(begin, min(begin + step, rows))
         chunk = product(x[part], weight.T, out=logits[: part.stop - begin])
         flat = chunk.reshape(-1)
-        _cross_entropy(
-            flat, targets[part], ignore_index, s, scales[part], losses[part], flat, any(needs)
+        _cross_entropy_in_place(
+            flat, targets[part], ignore_index, s, scales[part], losses[part], any(needs)
         )
         if gx is not None:
             product(chunk, weight, out=gx[part])

@@ -30,22 +30,36 @@ def row_losses(x: Array, *, target: Array, ignore_index: int, label_smoothing: f
 
     With label smoothing s: (1 - s) times that, plus s times the mean of logsumexp(x) - x[c] over c.
     """
-    return kernels.cross_entropy(x, target, ignore_index, label_smoothing)
+    losses, lse = kernels.cross_entropy(x, target, ignore_index, label_smoothing)
+    return losses, {"lse": lse}
 
 
 @row_losses.vjp
-def _(g: Array, x: Array, target: Array, ignore_index: int, label_smoothing: float) -> Any:
+def _(
+    g: Array, x: Array, target: Array, ignore_index: int, label_smoothing: float, lse: Array
+) -> Any:
     return row_losses_backward(
-        g, x, target=target, ignore_index=ignore_index, label_smoothing=label_smoothing
+        g, x, target=target, ignore_index=ignore_index, label_smoothing=label_smoothing, lse=lse
     )
 
 
 @op
 def row_losses_backward(
-    g: Array, x: Array, *, target: Array, ignore_index: int, label_smoothing: float
+    g: Array,
+    x: Array,
+    *,
+    target: Array,
+    ignore_index: int,
+    label_smoothing: float,
+    lse: Array | None = None,
 ) -> Array:
-    """g (softmax(x) - (1 - s) [c = target] - s / V): the gradient of `row_losses`."""
-    return kernels.cross_entropy_backward(g, x, target, ignore_index, label_smoothing)
+    """g (softmax(x) - (1 - s) [c = target] - s / V): the gradient of `row_losses`.
+
+    lse: the logarithm of the sum of exponentials of each row, if it is known
+    """
+    if lse is None:
+        lse = kernels.cross_entropy(x, target, ignore_index, 0.0)[1]
+    return kernels.cross_entropy_backward(g, x, target, ignore_index, label_smoothing, lse)
 
 
 @row_losses_backward.vjp
