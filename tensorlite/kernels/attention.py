@@ -159,7 +159,9 @@ def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset):
     chunks = (T * (H // G) + CHUNK - 1) // CHUNK
     tasks = B * G * chunks
     work = H // G * T * S * D // chunks
-    run = tasks if work * tasks < 4 * ENOUGH else max(1, min(ENOUGH // work, tasks // 8))
+    # One query does little with each key, and waits for memory, which two threads read faster.
+    enough = ENOUGH if T * (H // G) > FEW else ENOUGH // 16
+    run = tasks if work * tasks < 4 * enough else max(1, min(enough // work, tasks // 8))
     parallel_for(
         _forward,
         (tasks + run - 1) // run,

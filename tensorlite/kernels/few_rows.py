@@ -121,12 +121,12 @@ def _add_blocks(task, sums, c, bias, accumulate, m, n, blocks, span):
 @allocating
 def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
     blocks = (k + KC - 1) // KC
-    span = add_span = n
+    span = n
     if m * n * k >= SMALL:
         span = max(SHORTEST, SUMS // m)
         while span > SHORTEST and blocks * ((n + span - 1) // span) < TASKS:
             span //= 2
-        add_span = SUMS
+    add_span = n if blocks * m * n < SMALL else SUMS
     sums = simd.scratch(c, blocks * m * n)
     spans = (n + span - 1) // span
     parallel_for(_down_a_block, blocks * spans, (a, b, b_row, sums, m, n, k, span))

@@ -97,6 +97,20 @@ def read_bandwidth(threads: int, seconds: float = 0.3, megabytes: int = 256) -> 
     return x.nbytes / _best(threads, seconds, lambda: _reads(out, x, size, tasks))
 
 
+def reader(size: float, megabytes: int = 256) -> Callable[[], None]:
+    """What reads so many bytes, and does nothing else, from a block that no cache holds."""
+    x, tasks, length = _block(megabytes)
+    out = np.empty(tasks, x.dtype)
+    times, rest = divmod(int(size) // (4 * length), tasks)
+
+    def read() -> None:
+        for _ in range(times):
+            _reads(out, x, length, tasks)
+        _reads(out, x, length, rest)
+
+    return read
+
+
 def copy_bandwidth(threads: int, seconds: float = 0.3, megabytes: int = 256) -> float:
     """Bytes a second, read and written, from one half of such a block to the other."""
     x, tasks, size = _block(megabytes // 2)

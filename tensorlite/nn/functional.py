@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite import random
-from tensorlite.autograd import FUNCTIONAL, wrap
+from tensorlite.autograd import FUNCTIONAL, unwrap, wrap
 from tensorlite.ops import attention, join, linalg, loss, neural  # noqa: F401
 from tensorlite.ops.elementwise import true_divide
 from tensorlite.ops.reduce import norm
@@ -60,6 +60,10 @@ def rms_norm(
 def _over_last_axes(name: str, x: Any, shape: Iterable[int], *parameters: Any) -> tuple[Any, Any]:
     """x with the normalized axes as one, and the parameters flattened."""
     shape = tuple(shape)
+    if len(shape) == 1:  # the usual case, quickly
+        sizes = [shape, *[unwrap(p).shape for p in parameters if p is not None]]
+        if unwrap(x).shape[-1:] == shape and sizes.count(shape) == len(sizes):
+            return x, parameters
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise RuntimeError(
             f"{name}: normalized_shape must be the input's last sizes: {shape}, got input "
