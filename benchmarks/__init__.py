@@ -3,6 +3,6 @@
 import os
 
 # NumPy's threads look for work for 100 ms after their last, on the core that the next side in turn
-# needs: PyTorch's products then took 16 ms in place of .3, and ours had no helper. 2^20 cycles, less
-# than half a millisecond, are enough between two calls. OpenBLAS reads this as NumPy is imported.
+# needs: PyTorch's products then took 16 ms in place of .3, and ours had no helper. 2^20 cycles,
+# less than half a millisecond, are enough between two calls. Read as NumPy is imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")

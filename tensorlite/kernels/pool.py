@@ -164,16 +164,17 @@ def pause(typing):
 
 
 @intrinsic
-def call(typing, function, data):
-    """function(data), both addresses."""
+def call(typing, function, data, helper):
+    """function(data, helper): two addresses, and 1 in a helper, 0 in the thread that launches."""
 
     def codegen(context, builder, signature, args):
         pointer = ir.IntType(8).as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer]).as_pointer()
-        builder.call(builder.inttoptr(args[0], kind), [builder.inttoptr(args[1], pointer)])
+        kind = ir.FunctionType(ir.VoidType(), [pointer, ir.IntType(64)]).as_pointer()
+        data = builder.inttoptr(args[1], pointer)
+        builder.call(builder.inttoptr(args[0], kind), [data, args[2]])
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp), codegen
+    return types.void(types.intp, types.intp, types.intp), codegen
 
 
 def _posix(name: str, *arguments: types.Type) -> Any:
@@ -239,14 +240,14 @@ def _look_away(round):
 
 @register_jitable
 def run(worker, data, tasks):
-    """worker(data) on as many threads as there are tasks for; here alone where a launch is under
-    way already, of another Python thread or around this one."""
+    """worker(data, helper) on as many threads as there are tasks for; here alone where a launch is
+    under way already, of another Python thread or around this one."""
     threads = min(tasks, load(THREADS))
     if threads > 1 and replace(OWNER, 0, 1):
         _launch(worker, data, threads)
         store(OWNER, 0)
     else:
-        call(worker, data)
+        call(worker, data, 0)
 
 
 @register_jitable
@@ -260,7 +261,7 @@ def _launch(worker, data, threads):
     store(JOB + 1, data)
     store(GATE, OPEN + (threads - 1) * PLACE)
     _wake(threads - 1)
-    call(worker, data)
+    call(worker, data, 0)
     inside = keep_bits(GATE, PLACE - 1) & (PLACE - 1)
     rounds = 0
     while inside > 0:
@@ -326,7 +327,7 @@ def _serve():
             return
         if replace(GATE, gate, gate - PLACE + 1):
             # The job is that of the gate we came through: it stays while anyone is inside.
-            call(load(JOB), load(JOB + 1))
+            call(load(JOB), load(JOB + 1), 1)
             if add(GATE, -1) == 1 and load(WAITING) == 1:  # the last one out, and it is closed
                 mutex_lock(address(MUTEX))
                 mutex_unlock(address(MUTEX))
