@@ -17,14 +17,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorlite.kernels import simd
+from tensorlite.kernels import pool, simd
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
 # The order of additions: one chain of FMAs over each block of KC, the blocks added in turn. In the
 # packed product 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing.
 KC = 256
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
-TASKS = 3  # at least so many, if work is shared; more would walk down shorter stretches
+TASKS = 2  # at least so many a thread, if work is shared; more would walk down shorter stretches
 SUMS = 1 << 12  # sums of a task, 16 KB of float32: they stay in L1 while b passes by
 SHORTEST = 1 << 8  # columns of a task at least: 1 KB of a row of b is worth reading ahead
 
@@ -120,15 +120,18 @@ def _add_blocks(task, sums, c, bias, accumulate, m, n, blocks, span):
 
 @allocating
 def _by_rows(a, b, b_row, c, bias, accumulate, m, n, k):
+    w = simd.lanes(c)
     blocks = (k + KC - 1) // KC
-    span = n
+    spans = 1
     if m * n * k >= SMALL:
-        span = max(SHORTEST, SUMS // m)
-        while span > SHORTEST and blocks * ((n + span - 1) // span) < TASKS:
-            span //= 2
+        spans = (n * m + SUMS - 1) // SUMS
+        tasks = TASKS * pool.load(pool.THREADS)
+        while blocks * spans < tasks and n // (spans + 1) >= SHORTEST:
+            spans += 1
+    span = (n + spans * w - 1) // (spans * w) * w
+    spans = (n + span - 1) // span
     add_span = n if blocks * m * n < SMALL else SUMS
     sums = simd.scratch(c, blocks * m * n)
-    spans = (n + span - 1) // span
     parallel_for(_down_a_block, blocks * spans, (a, b, b_row, sums, m, n, k, span))
     adds = (n + add_span - 1) // add_span
     parallel_for(_add_blocks, adds, (sums, c, bias, accumulate, m, n, blocks, add_span))
