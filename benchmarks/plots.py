@@ -10,7 +10,13 @@ from typing import Any
 
 from benchmarks.harness import OURS, Result
 
-SIDES = {OURS: "tab:orange", "numpy": "tab:gray", "torch": "tab:blue", "torch.compile": "tab:cyan"}
+SIDES = {
+    OURS: "tab:orange",
+    "numpy": "tab:gray",
+    "torch": "tab:blue",
+    "torch.compile": "tab:cyan",
+    "memory": "lightgray",
+}
 KINDS = {"matmul": "o", "linear+gelu": "s", "rows": "^", "attention": "D", "decoding": "*"}
 
 

@@ -151,22 +151,28 @@ def write_readme(readme: Path, results: list[Result], about: dict[str, Any]) -> 
 def markdown(results: list[Result], about: dict[str, Any]) -> str:
     """The figures that a reader asks for first, on the largest number of threads."""
     most = max(result.threads for result in results)
+    sides = [side for side in _NAMES if any(side in result.value for result in results)]
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     lines = [
         f"Measured on {about['cores']} cores of an {about['cpu']}, {about['date']}, with "
         f"{versions}: medians of turns, {most} threads.",
         "",
-        "| | tensorlite | NumPy | PyTorch | ratio of times |",
-        "|---|---|---|---|---|",
+        f"| | tensorlite | {' | '.join(_NAMES[side] for side in sides)} | ratio of times |",
+        f"|---|---|{'---|' * len(sides)}---|",
     ]
     for result in _summarized(results, most):
-        cells = [_cell(result, side) for side in (OURS, "numpy", "torch")]
+        cells = [_cell(result, side) for side in (OURS, *sides)]
         ratios = [f"{ratio:.2f} of {_NAMES[side]}" for side, ratio in result.ratio.items()]
         lines.append(f"| {_title(result)} | {' | '.join(cells)} | {', '.join(ratios)} |")
     return "\n".join([*lines, ""])
 
 
-_NAMES = {"numpy": "NumPy", "torch": "PyTorch", "torch.compile": "torch.compile"}
+_NAMES = {
+    "numpy": "NumPy",
+    "torch": "PyTorch",
+    "torch.compile": "torch.compile",
+    "memory": "the memory",
+}
 _README = ("matmul", "linear+gelu", "rows", "attention", "training", "memory", "prefill",
            "decoding", "overhead", "startup")  # fmt: skip
 

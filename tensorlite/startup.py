@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tensorlite import nn, optim
 from tensorlite.autograd import no_grad
-from tensorlite.creation import arange
+from tensorlite.creation import arange, zeros
 from tensorlite.dtypes import dtype, float32
 from tensorlite.nn import functional as F
 from tensorlite.tensor import Tensor
@@ -33,6 +33,8 @@ def warmup(*dtypes: dtype) -> None:
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             with no_grad():
+                large = zeros(1 << 16, dtype=kind)  # what is small NumPy adds
+                large + large
                 for rows in (ROWS, 1):
                     F.linear(model(ids[:rows]), model.tokens.weight)
 
