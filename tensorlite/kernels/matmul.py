@@ -34,6 +34,8 @@ PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 # that packed it (768 x 128 x 128 on two threads: 66 -> 56 us).
 OWN = 1 << 17
 MOST = 16 * ROWS  # rows of a that are packed at a time
+FLAT = 32 * ROWS  # rows of a up to which b is better packed panel by panel, and read once
+LINE = 64  # bytes of a cache line
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
 Array = np.ndarray
@@ -148,24 +150,32 @@ def _pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
 # ---------------------------------------------------------------------------------- micro-kernel
 
 
-@inline
-def _rows_by_panel(tile, a, i, b, j, depth):
-    """ROWS x COLUMNS vectors over one KC block, each output one chain of FMAs: a packed by rows."""
-    t = simd.tile(b, ROWS, COLUMNS)
-    width = COLUMNS * simd.lanes(b)
-    for p in range(depth):
-        t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
-    simd.tile_store(tile, 0, width, t)
+def _micro_kernels(vectors):
+    """The micro-kernel for rows of a packed by rows, and for those packed by columns: ROWS x
+    `vectors` of c over one KC block, each output one chain of FMAs."""
+
+    @inline
+    def by_rows(tile, a, i, b, j, depth):
+        t = simd.tile(b, ROWS, vectors)
+        width = COLUMNS * simd.lanes(b)
+        for p in range(depth):
+            t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
+        simd.tile_store(tile, 0, width, t)
+
+    @inline
+    def by_columns(tile, a, i, b, j, depth):
+        t = simd.tile(b, ROWS, vectors)
+        width = COLUMNS * simd.lanes(b)
+        for p in range(depth):
+            t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
+        simd.tile_store(tile, 0, width, t)
+
+    return by_rows, by_columns
 
 
-@inline
-def _columns_by_panel(tile, a, i, b, j, depth):
-    """The same with a packed by columns."""
-    t = simd.tile(b, ROWS, COLUMNS)
-    width = COLUMNS * simd.lanes(b)
-    for p in range(depth):
-        t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
-    simd.tile_store(tile, 0, width, t)
+_rows_by_panel, _columns_by_panel = _micro_kernels(COLUMNS)
+# For a last panel with no more columns than a vector: 65 columns take 5 halves, not 6.
+_rows_by_half, _columns_by_half = _micro_kernels(1)
 
 
 # ------------------------------------------------------------------------------------ the product
@@ -187,6 +197,37 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
                 if last and bias.size > 0:
                     v = v + simd.take(bias, bias_at + q * w, n, zero)
                 simd.put(c, here, n, v)
+
+
+@inline
+def _tile(
+    tile, buffer, g, a_column, packed, panel, depth, c, at, c_row, rows, columns, add, bias,
+    bias_at, last, after, pre, y,
+):  # fmt: skip
+    """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
+    w = simd.lanes(c)
+    at += g * ROWS * c_row
+    count = min(ROWS, rows - g * ROWS)
+    # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
+    for r in range(count):
+        here = at + r * c_row
+        if add:
+            simd.prefetch(c, here)
+            simd.prefetch(c, here + w)
+        if last and after < 0:
+            simd.prefetch(pre, here)
+            simd.prefetch(pre, here + w)
+    if a_column == 1 and columns > w:
+        _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+    elif a_column == 1:
+        _rows_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+    elif columns > w:
+        _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+    else:
+        _columns_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+    _write(c, at, c_row, tile, count, columns, add, bias, bias_at, last)
+    if last and after != 0:
+        finish(after, c, at, c_row, count, columns, pre, y)
 
 
 @allocating
@@ -213,26 +254,11 @@ def _block(
         last = final and k0 + depth == k
         for j in range(j0, j1, width):
             panel = k0 * panels * width + j * depth
-            columns = min(width, n - j)
             for g in range(groups):
-                at = c_base + (i0 + g * ROWS) * c_row + j
-                count = min(ROWS, rows - g * ROWS)
-                # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
-                for r in range(count):
-                    here = at + r * c_row
-                    if add:
-                        simd.prefetch(c, here)
-                        simd.prefetch(c, here + w)
-                    if last and after < 0:
-                        simd.prefetch(pre, here)
-                        simd.prefetch(pre, here + w)
-                if a_column == 1:
-                    _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                else:
-                    _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-                _write(c, at, c_row, tile, count, columns, add, bias, bias_base + j, last)
-                if last and after != 0:
-                    finish(after, c, at, c_row, count, columns, pre, y)
+                _tile(
+                    tile, buffer, g, a_column, packed, panel, depth, c, c_base + i0 * c_row + j,
+                    c_row, rows, min(width, n - j), add, bias, bias_base + j, last, after, pre, y,
+                )  # fmt: skip
 
 
 @allocating
@@ -252,6 +278,54 @@ def _part(
         )  # fmt: skip
 
 
+@inline
+def _ask_for_lines(b, source, row_stride, column_stride, depth, columns, first, last):
+    """Fetch some of the lines of b that make up a panel of depth x columns, counted from first."""
+    line = LINE // b.itemsize
+    across = (columns + line - 1) // line if column_stride == 1 else (depth + line - 1) // line
+    for number in range(first, last):
+        place, part = number // across, number % across * line
+        if column_stride == 1 and place < depth:
+            simd.prefetch_to_l2(b, source + place * row_stride + part)
+        elif column_stride != 1 and place < columns:
+            simd.prefetch_to_l2(b, source + place * column_stride + part)
+
+
+@allocating
+def _strip(
+    task, a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, span, after, pre, y
+):
+    """The product for `span` columns. All rows of a are packed, KC at a time, and stay in L2; each
+    panel of b is packed into L1 and used at once, while the lines of the next one are fetched."""
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    j0, j1 = task * span, min(n, (task + 1) * span)
+    groups = (m + ROWS - 1) // ROWS
+    buffer = simd.scratch(c, groups * ROWS * STRIDE)
+    panel = simd.scratch(c, KC * width)
+    tile = simd.scratch(c, ROWS * width)
+    share = (KC * width * c.itemsize // LINE + groups - 1) // groups  # of the next panel's lines
+    for k0 in range(0, k, KC):
+        depth = min(KC, k - k0)
+        _pack_rows(buffer, a, k0 * a_column, a_row, a_column, m, depth)
+        add = accumulate or k0 > 0
+        last = k0 + depth == k
+        for j in range(j0, j1, width):
+            columns = min(width, n - j)
+            source = k0 * b_row + j * b_column
+            _pack_columns(0, panel, b, source, b_row, b_column, columns, depth, 1)
+            coming = min(width, j1 - j - width)
+            for g in range(groups):
+                _ask_for_lines(
+                    b, source + width * b_column, b_row, b_column, depth, coming, g * share,
+                    (g + 1) * share,
+                )  # fmt: skip
+                _tile(
+                    tile, buffer, g, a_column, panel, 0, depth, c, j, n, m, columns, add, bias, j,
+                    last, after, pre, y,
+                )  # fmt: skip
+
+
 @kernel
 def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, after, pre, y):
     """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements.
@@ -268,6 +342,19 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
             (m + rows - 1) // rows,
             (
                 a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, rows, after,
+                pre, y,
+            ),
+        )  # fmt: skip
+        return
+    if shared and m <= FLAT:
+        panels = (n + width - 1) // width
+        tasks = threads * max(1, min(4, panels // (16 * threads)))  # as many for each thread
+        span = (panels + tasks - 1) // tasks * width
+        parallel_for(
+            _strip,
+            (n + span - 1) // span,
+            (
+                a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, span, after,
                 pre, y,
             ),
         )  # fmt: skip

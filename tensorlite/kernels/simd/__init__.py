@@ -38,7 +38,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
-    prefetch(x, i)              ask for the cache line of x[i]
+    prefetch(x, i)              ask for the cache line of x[i]; prefetch_to_l2(x, i): no nearer
     address(x)                  x's address, to compare or to align
     scratch(x, n)               n elements of x's type, uninitialized, from the start of a line
 
@@ -98,6 +98,7 @@ from tensorlite.kernels.simd.vectors import (
     minimum,
     overload,
     prefetch,
+    prefetch_to_l2,
     round,
     select,
     splat,
@@ -140,6 +141,7 @@ __all__ = [
     "overload",
     "polynomial",
     "prefetch",
+    "prefetch_to_l2",
     "put",
     "put_past",
     "round",

@@ -209,17 +209,31 @@ def store_part(typing, x, i, n, v):
     return types.void(x, types.intp, types.intp, v), codegen
 
 
+def _prefetch(context: Any, builder: Any, x: Any, args: Any, nearness: int) -> Any:
+    data = context.make_array(x)(context, builder, args[0]).data
+    pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [pointer, INT32(0), INT32(nearness), INT32(1)])
+    return context.get_dummy_value()
+
+
 @intrinsic
 def prefetch(typing, x, i):
     """Ask for the cache line of x[i], to be read and written soon."""
 
     def codegen(context, builder, signature, args):
-        data = context.make_array(x)(context, builder, args[0]).data
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-        builder.call(function, [pointer, INT32(0), INT32(3), INT32(1)])
-        return context.get_dummy_value()
+        return _prefetch(context, builder, x, args, 3)
+
+    return types.void(x, types.intp), codegen
+
+
+@intrinsic
+def prefetch_to_l2(typing, x, i):
+    """Ask for the cache line of x[i], to be read later than what is in L1 now."""
+
+    def codegen(context, builder, signature, args):
+        return _prefetch(context, builder, x, args, 2)
 
     return types.void(x, types.intp), codegen
 
