@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for, plain
 from tensorlite.kernels.panels import (
     COLUMNS,
     ROWS,
@@ -121,7 +121,7 @@ def _backward(
                     _weights_backward(p, gp, r * STRIDE, own, count, lses[here], deltas[here])
                 if want_q and seen > 0:
                     to = (block + first) * width
-                    add_products(gqueries, to, width, gp, at, keys, 0, width, seen, m)
+                    add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
             if want_kv:
                 for j in range(0, count, ROWS):
                     m = min(ROWS, count - j)

@@ -66,6 +66,18 @@ def allocating(function: Callable[P, R]) -> Callable[P, R]:
     return numba.njit(**FLAGS, **_INSIDE)(function)
 
 
+@intrinsic
+def plain(typing, x):
+    """The literal x as any other number: Numba compiles what is called with a literal for it alone,
+    which for the blocks of a product took two seconds."""
+    kind = types.unliteral(x)
+
+    def codegen(context, builder, signature, args):
+        return args[0]
+
+    return kind(kind), codegen
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from the disk cache."""
     dispatcher = numba.njit(**FLAGS)(function)

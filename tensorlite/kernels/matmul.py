@@ -23,7 +23,7 @@ import numpy as np
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward, finish
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
-from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
 
 ROWS = simd.TILE_ROWS
 COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
@@ -269,12 +269,13 @@ def _part(
     width = COLUMNS * simd.lanes(c)
     packed = simd.scratch(c, (n + width - 1) // width * width * k)
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
-    _pack_columns(0, packed, b, 0, b_row, b_column, n, k, panels)
+    first = plain(0)
+    _pack_columns(first, packed, b, first, b_row, b_column, n, k, panels)
     for i in range(task * rows, min(m, (task + 1) * rows), MOST):
         count = min(MOST, (task + 1) * rows - i, m - i)
         _block(
-            0, a, i * a_row, a_row, a_column, packed, c, i * n, n, bias, 0, accumulate, True,
-            count, n, k, count, n, after, pre, y,
+            first, a, i * a_row, a_row, a_column, packed, c, i * n, n, bias, first, accumulate,
+            plain(True), count, n, k, count, n, after, pre, y,
         )  # fmt: skip
 
 
@@ -313,7 +314,7 @@ def _strip(
         for j in range(j0, j1, width):
             columns = min(width, n - j)
             source = k0 * b_row + j * b_column
-            _pack_columns(0, panel, b, source, b_row, b_column, columns, depth, 1)
+            _pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
             coming = min(width, j1 - j - width)
             for g in range(groups):
                 _ask_for_lines(
@@ -321,8 +322,8 @@ def _strip(
                     (g + 1) * share,
                 )  # fmt: skip
                 _tile(
-                    tile, buffer, g, a_column, panel, 0, depth, c, j, n, m, columns, add, bias, j,
-                    last, after, pre, y,
+                    tile, buffer, g, a_column, panel, plain(0), depth, c, j, n, m, columns, add,
+                    bias, j, last, after, pre, y,
                 )  # fmt: skip
 
 
@@ -404,10 +405,11 @@ def _batch(
     width = COLUMNS * simd.lanes(c)
     packed = simd.scratch(c, (n + width - 1) // width * width * k)
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
-    _pack_columns(0, packed, b, b_bases[task], b_row, b_column, n, k, panels)
+    first = plain(0)
+    _pack_columns(first, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
-        0, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, 0, False, True,
-        m, n, k, m, n, 0, c, c,
+        first, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, first,
+        plain(False), plain(True), m, n, k, m, n, first, c, c,
     )  # fmt: skip
 
 
