@@ -153,5 +153,7 @@ def test_an_activation_in_the_epilogue_is_the_one_alone_to_the_bit(name, dtype, 
     pre = random((m, k), dtype, 5)
     gpre, again = matmul.product_activation_backward(g, weight, pre, name)
     assert np.array_equal(again, getattr(activation, name)(pre))
+    gsame, same = matmul.product_activation_backward(g, weight, pre, name, again)
+    assert same is again and np.array_equal(gsame, gpre)
     alone = epilogue.alone_backward(name)
     assert np.array_equal(gpre, alone(matmul.product(g, weight), pre))

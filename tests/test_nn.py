@@ -8,6 +8,7 @@ import pytest
 import tensorlite
 from tensorlite import nn
 from tensorlite.nn import functional as F
+from tensorlite.ops import neural
 
 
 class Net(nn.Module):
@@ -296,3 +297,21 @@ def test_losses_are_torchs_with_every_option():
                 a, to(probabilities), reduction=r, pos_weight=to(weight[:3])
             )
         )
+
+
+@pytest.mark.parametrize("kept", [0, 1 << 30])
+def test_an_mlp_has_the_bits_of_its_three_ops_whatever_it_keeps(kept, monkeypatch):
+    monkeypatch.setattr(neural, "_KEPT", kept)
+    shapes = ((20, 6), (30, 6), (30,), (5, 30), (5,))
+    found = []
+    for fused in (True, False):
+        tensorlite.manual_seed(0)
+        leaves = [tensorlite.randn(*shape, requires_grad=True) for shape in shapes]
+        x, up, up_bias, down, down_bias = leaves
+        if fused:
+            y = F.feed_forward(x, up, up_bias, down, down_bias, activation="gelu_tanh")
+        else:
+            y = F.linear(F.gelu(F.linear(x, up, up_bias), approximate="tanh"), down, down_bias)
+        (y * y).sum().backward()
+        found.append([y, *(leaf.grad for leaf in leaves)])
+    assert all(tensorlite.equal(a, b) for a, b in zip(*found, strict=True))

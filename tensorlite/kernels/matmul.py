@@ -505,23 +505,25 @@ def linear_activation(
 
 
 def product_activation_backward(
-    g: Array, weight: Array, c: Array, name: str
+    g: Array, weight: Array, c: Array, name: str, y: Array | None = None
 ) -> tuple[Array, Array]:
-    """The gradient of c where g is that of f(c) @ weight.T, and f(c) anew, f the activation.
+    """The gradient of c where g is that of f(c) @ weight.T, and f(c), f the activation.
 
-    gc = (g @ weight) f'(c): g (M, N), weight (N, K), c (M, K) -> gc and f(c), both (M, K).
+    gc = (g @ weight) f'(c): g (M, N), weight (N, K), c (M, K) -> gc and f(c), both (M, K). f(c) is
+    computed anew unless it is given as y.
     """
     (m, n), k = g.shape, weight.shape[1]
     if m <= SKINNY or n == 0 or k == 0:
-        y = alone(name)(c)
+        y = alone(name)(c) if y is None else y
         return alone_backward(name)(product(g, weight), c), y
     nothing = _NOTHING[g.dtype]
-    gc, y = np.empty((m, k), g.dtype), np.empty((m, k), g.dtype)
+    gc = np.empty((m, k), g.dtype)
+    anew = np.empty((m, k), g.dtype) if y is None else nothing
     gemm(
         *_strided(g), *_strided(weight), gc.reshape(-1), nothing, False, m, k, n,
-        -ACTIVATIONS.index(name), c.reshape(-1), y.reshape(-1),
+        -ACTIVATIONS.index(name), c.reshape(-1), anew.reshape(-1),
     )  # fmt: skip
-    return gc, y
+    return gc, anew if y is None else y
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -341,6 +341,9 @@ def _activation_backward(activation: str, g: Any, c: Any, y: Any) -> Any:
             return relu_backward(g, y)
 
 
+_KEPT = 1 << 21  # values of f; 8 MB of float32
+
+
 @op(functional=True)
 def feed_forward(
     x: Array,
@@ -354,16 +357,16 @@ def feed_forward(
     """f(x @ up.T + up_bias) @ down.T + down_bias, the two layers of an MLP and f between them.
 
     x (..., K), up (N, K), up_bias (N), down (M, N), down_bias (M) -> (..., M). activation: gelu,
-    gelu_tanh, relu, relu_squared or silu. f is computed as the product's tiles are finished, and
-    again for the gradient in the same way, so its values (..., N) are not kept. The same bits as
-    the three ops.
+    gelu_tanh, relu, relu_squared or silu. f is computed as the product's tiles are finished. Of a
+    large f the values (..., N) are not kept for the gradient, but computed again in the same way.
+    The same bits as the three ops.
     """
     _check_activation("feed_forward", activation)
     check_linear("feed_forward", x, up, up_bias)
     c, y = linear_activation_kernel(_rows(x), up, _plain(up_bias), activation)
     check_linear("feed_forward", y, down, down_bias)
     out = linear_kernel(y, down, _plain(down_bias))
-    return out.reshape(*x.shape[:-1], len(down)), {"c": c}
+    return out.reshape(*x.shape[:-1], len(down)), {"c": c, "y": y if y.size <= _KEPT else None}
 
 
 def _plain(bias: Array | None) -> Array | None:
@@ -371,14 +374,16 @@ def _plain(bias: Array | None) -> Array | None:
 
 
 @feed_forward.vjp
-def _(g: Any, x: Any, up: Any, up_bias: Any, down: Any, c: Any, activation: str, needs: Any) -> Any:
+def _(
+    g: Any, x: Any, up: Any, up_bias: Any, down: Any, c: Any, y: Any, activation: str, needs: Any
+) -> Any:
     h = _rows(g)
     if on_tape(g):
         c = linear(_rows(x), up, up_bias)
         y = _ACTIVATIONS[activation](c)
         gc = _activation_backward(activation, matmul(h, down), c, y)
     else:
-        gc, y = product_activation_backward(h, down, c, activation)
+        gc, y = product_activation_backward(h, down, c, activation, y)
     gx, gup, gup_bias = linear_gradients(gc, _rows(x), up, needs[:3])
     _, gdown, gdown_bias = linear_gradients(h, y, down, (False, *needs[3:]))
     return None if gx is None else gx.reshape(x.shape), gup, gup_bias, gdown, gdown_bias
