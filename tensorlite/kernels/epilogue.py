@@ -42,8 +42,7 @@ def _pass(f, pull_back):
                 else:
                     x = simd.take(pre, here, n, zero)
                     simd.put(c, here, n, pull_back(v, x))
-                    if y.size > 0:
-                        simd.put(y, here, n, f(x))
+                    simd.put(y, here, n, f(x))
 
     return over_tile
 
@@ -57,8 +56,8 @@ _silu = _pass(vectors.silu_vector, times(vectors.silu_derivative))
 
 @inline
 def finish(after, c, at, stride, rows, columns, pre, y):
-    """after > 0: y = f(c). after < 0: c = c f'(pre), and y = f(pre) unless y is empty. f is the
-    activation of its number; of c, pre and y the tile rows x columns at `at`."""
+    """after > 0: y = f(c). after < 0: c = c f'(pre), y = f(pre). f is the activation of its number;
+    of c, pre and y the tile rows x columns at `at`."""
     number = abs(after)
     if number == 1:
         _gelu(after > 0, c, at, stride, rows, columns, pre, y)

@@ -38,6 +38,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numba.types import unliteral
 
 from tensorlite.kernels import cache, pool
 
@@ -70,7 +71,7 @@ def allocating(function: Callable[P, R]) -> Callable[P, R]:
 def plain(typing, x):
     """The literal x as any other number: Numba compiles what is called with a literal for it alone,
     which for the blocks of a product took two seconds."""
-    kind = types.unliteral(x)
+    kind = unliteral(x)
 
     def codegen(context, builder, signature, args):
         return args[0]
