@@ -153,7 +153,7 @@ def test_the_readme_is_rewritten_between_its_markers_only(tmp_path):
     report.write_readme(path, some_results(), about)
     text = path.read_text()
     assert text.startswith("# Title\n") and text.endswith(f"{report.END}\nThe rest.\n")
-    assert "| training step S | 10,000 tokens/s |  | 5,000 tokens/s | 0.50 of PyTorch |" in text
+    assert "| training step S | 10,000 tokens/s | 5,000 tokens/s | 0.50 of PyTorch |" in text
     assert "old" not in text
     path.write_text("# Title\n")
     with pytest.raises(ValueError, match="needs a line"):

@@ -1,0 +1,60 @@
+"""Results larger than the caches are written past them: the same bits as those of a few rows."""
+
+import numpy as np
+import pytest
+
+from tensorlite.kernels import activation, cross_entropy, elementwise, jit, norm, softmax
+
+N = 1003  # no multiple of a vector, so that rows begin anywhere in one
+ROWS = softmax.FAR // N + 40
+SOME = [0, 1, 7, ROWS - 1]
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal((ROWS, N), np.float32) for _ in range(2)]
+
+
+def of_rows(x, g, weight, targets):
+    """What each kernel makes of rows, by name; every array has a row for each."""
+    y, mean, rstd = norm.layer_norm(x, weight, weight, 1e-5)
+    _, rms = norm.rms_norm(x, weight, 1e-5)
+    p = softmax.softmax(x)
+    _, lse = cross_entropy.cross_entropy(x, targets, -100, 0.1)
+    own = x.copy()
+    elementwise.add(own, g, own)
+    return {
+        "softmax": p,
+        "softmax_backward": softmax.softmax_backward(g, p),
+        "layer_norm": y,
+        "layer_norm_backward": norm.layer_norm_backward(g, x, weight, mean, rstd)[0],
+        "rms_norm_backward": norm.rms_norm_backward(g, x, weight, rms)[0],
+        "gelu": activation.gelu(x),
+        "gelu_tanh_backward": activation.gelu_tanh_backward(g, x),
+        "add": elementwise.add(x, g),
+        "add in place": own,
+        "cross_entropy_backward": cross_entropy.cross_entropy_backward(
+            g[:, 0].copy(), x, targets, -100, 0.1, lse
+        ),
+    }
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_is_written_past_the_caches_has_the_bits_of_a_few_rows(arrays, threads):
+    x, g = arrays
+    weight = np.linspace(0.5, 2, N, dtype=np.float32)
+    targets = np.arange(ROWS) % N
+    targets[1] = -100
+    assert x.size > max(softmax.FAR, norm.FAR, elementwise.FAR, cross_entropy.FAR)
+    before = jit.get_num_threads()
+    jit.set_num_threads(threads)
+    try:
+        large = of_rows(x, g, weight, targets)
+    finally:
+        jit.set_num_threads(before)
+    few = of_rows(x[SOME], g[SOME], weight, targets[SOME])
+    for name, expected in few.items():
+        assert np.array_equal(large[name][SOME], expected), name
+    # Nothing is left out between the rows: all of a plain function of elements.
+    assert np.array_equal(large["add"], x + g) and np.array_equal(large["add in place"], x + g)
