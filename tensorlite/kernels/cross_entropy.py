@@ -24,7 +24,6 @@ Array = np.ndarray
 ROWS = 8  # rows that a task takes
 SMALL = 1 << 13  # logits below which a second thread does not pay for its launch
 PIECE = 1 << 10  # logits between two looks at the running maximum; part of the result's definition
-FAR = 1 << 21  # logits beyond which their gradient is written past the caches
 # Logits that exist at once in the fused loss: 32 MB of float32. Fewer rows at a time would read the
 # weights more often than their products are worth.
 CHUNK = 1 << 23
@@ -137,7 +136,7 @@ def _gradients(task, g, x, targets, ignore_index, smoothing, lse, gx, rows):
     n = x.size // len(targets)
     s = smoothing[0]
     one, size = x.dtype.type(1), x.dtype.type(n)
-    past = gx.size > FAR
+    past = gx.size > simd.FAR
     for r in range(task * rows, min(len(targets), (task + 1) * rows)):
         at, stop, t = r * n, (r + 1) * n, targets[r]
         ignored = t == ignore_index

@@ -14,7 +14,6 @@ Array = np.ndarray
 
 BLOCK = 1 << 14  # elements that a task takes, or a multiple of it
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
-FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -30,7 +29,7 @@ def unary(function):
     def block(task, x, y, span):
         zero = simd.zero(x)
         i, stop = task * span, min(x.size, (task + 1) * span)
-        past = y.size > FAR
+        past = y.size > simd.FAR
         while i < stop:
             n = simd.stretch(y, i, stop, past)
             simd.put_past(y, i, n, function(simd.take(x, i, n, zero)), past)
@@ -53,7 +52,7 @@ def binary(function):
         i, stop = task * span, min(a.size, (task + 1) * span)
         # A result that is one of the operands has been fetched anyway.
         own = simd.address(y) != simd.address(a) and simd.address(y) != simd.address(b)
-        past = own and y.size > FAR
+        past = own and y.size > simd.FAR
         while i < stop:
             n = simd.stretch(y, i, stop, past)
             v = function(simd.take(a, i, n, zero), simd.take(b, i, n, zero))

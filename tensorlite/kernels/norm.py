@@ -23,7 +23,6 @@ Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, or more
 SMALL = 1 << 16  # elements below which a second thread does not pay for its launch
-FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -70,7 +69,7 @@ def _affine(v, weight, bias, j, n):
 def _norm_rows(task, x, weight, bias, eps, y, mean, rstd, rows, n, run):
     zero = simd.zero(x)
     count = x.dtype.type(n)
-    past = y.size > FAR
+    past = y.size > simd.FAR
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         middle = x.dtype.type(0)
@@ -101,7 +100,7 @@ def _norm_backward_blocks(task, g, x, weight, mean, rstd, gx, shares, rows, n, k
     w = simd.lanes(x)
     zero = simd.zero(x)
     count = x.dtype.type(n)
-    past = gx.size > FAR
+    past = gx.size > simd.FAR
     for r in range(task * run * BLOCK_ROWS, min(rows, (task + 1) * run * BLOCK_ROWS)):
         start, stop = r * n, (r + 1) * n
         share = r // BLOCK_ROWS * kinds * n

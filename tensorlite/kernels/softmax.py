@@ -22,7 +22,6 @@ Array = np.ndarray
 
 TASK = 1 << 14  # elements that a task takes, or more
 SMALL = 1 << 15  # elements below which a second thread does not pay for its launch
-FAR = 1 << 21  # elements beyond which results are written past the caches; 8 MB of float32
 
 
 @inline
@@ -72,7 +71,7 @@ def _walk_back(function):
 def _softmax(task, x, y, rows, n, run):
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
-    past = y.size > FAR
+    past = y.size > simd.FAR
     row = simd.scratch(x, n + w)  # y itself would be fetched, only to be written over
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
@@ -102,7 +101,7 @@ def softmax(x: Array) -> Array:
 @inline
 def _softmax_backward(task, g, y, gx, rows, n, run):
     w = simd.lanes(g)
-    past = gx.size > FAR
+    past = gx.size > simd.FAR
     zero = simd.zero(g)
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n

@@ -24,7 +24,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     take(x, i, n, fill)         the same two, quick where n >= lanes: a loop with them needs no
     put(x, i, n, v)             tail, for 0 to 3 % of its time
     stretch(x, i, stop, past)   how many elements to write next, and to write them past the caches:
-    put_past(x, i, n, v, past)  for results that are larger than these
+    put_past(x, i, n, v, past)  for results of more than FAR elements
     splat(s)  spread(x, i)      the scalar s, or x[i], in every lane
     zero(x)                     0 of x's type in every lane
     + - * / unary-              on vectors; here and below a number may stand for a vector of it
@@ -59,7 +59,7 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
-from tensorlite.kernels.simd.edges import put, put_past, stretch, take
+from tensorlite.kernels.simd.edges import FAR, put, put_past, stretch, take
 from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
@@ -112,6 +112,7 @@ from tensorlite.kernels.simd.vectors import (
 )
 
 __all__ = [
+    "FAR",
     "REGISTER_BITS",
     "TILE_COLUMNS",
     "TILE_ROWS",

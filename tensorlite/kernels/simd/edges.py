@@ -46,6 +46,11 @@ def _put(x, i, n, v):
     return implementation
 
 
+# Elements beyond which a result is written past the caches: 8 MB of float32. What reads it next would
+# hardly find it there.
+FAR = 1 << 21
+
+
 def stretch(x, i, stop, past):
     """How many elements to write to x[i:stop] next: a vector's, or fewer up to `stop`; if past,
     fewer to begin with, so that the vectors after them are aligned."""
