@@ -46,8 +46,8 @@ def _put(x, i, n, v):
     return implementation
 
 
-# Elements beyond which a result is written past the caches: 8 MB of float32. What reads it next would
-# hardly find it there.
+# Elements beyond which a result is written past the caches: 8 MB of float32. Whoever reads it next
+# would hardly find it there.
 FAR = 1 << 21
 
 
