@@ -279,3 +279,43 @@ def test_a_process_whose_folder_cannot_be_made_compiles_each_time(tmp_path):
     script.write_text(SCRIPT)
     (tmp_path / "file").write_text("")
     assert finish(start(script, tmp_path / "file" / "cache")) == ["0", "None"]
+
+
+def test_functions_of_different_processes_are_told_apart_in_machine_code(tmp_path):
+    """Of one name and signature; else code from the disk may be linked with functions of ours."""
+    script = """
+        import os, sys
+        import numpy as np
+        from tensorlite.kernels import jit
+
+        def shifted(amount):
+            @jit.kernel
+            def shift(x):
+                x[0] += amount
+            return shift
+
+        def names():
+            one, two = shifted(1.0), shifted(2.0)
+            for kernel in (one, two):
+                kernel(np.zeros(3))
+                print(next(iter(kernel.overloads.values())).fndesc.mangled_name, flush=True)
+
+        names()
+        child = os.fork()
+        if child == 0:
+            names()
+            os._exit(0)
+        os.waitpid(child, 0)
+        names()
+    """
+    seen = []
+    for number in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(script)],
+            env={**os.environ, "TENSORLITE_CACHE_DIR": str(tmp_path / str(number)),
+                 "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        seen += done.stdout.split()
+    assert len(seen) == 12
+    assert len(set(seen)) == 12

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import os
 import pickle
 import platform
@@ -26,11 +27,27 @@ import llvmlite.binding as llvm
 import numba
 import numpy as np
 from numba.core import caching, config
+from numba.core.bytecode import FunctionIdentity
 from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
 KERNELS = Path(__file__).parent
+
+
+def _count_from_anywhere() -> None:
+    """Let Numba number the functions that this process compiles from a place of its own.
+
+    The number is what tells functions of one name and signature apart in machine code, such as
+    those that a factory makes, and Numba begins with 1. Code from the disk brings the numbers of
+    other processes: the linker took its gelu for our relu.
+    """
+    FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(6), "little"))
+
+
+_count_from_anywhere()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_count_from_anywhere)
 
 
 def _fingerprint() -> str:
