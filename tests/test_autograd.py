@@ -449,3 +449,27 @@ def test_a_gradient_made_in_the_forward_pass_is_copied_only_while_the_graph_stay
 
     for once, twice in zip(gradients(False), gradients(True), strict=True):
         assert tl.equal(once, twice)
+
+
+def test_a_tied_embedding_has_the_same_gradient_however_its_product_is_written() -> None:
+    ids, x = tl.tensor([3, 7, 3]), tl.randn(3, 4)
+    weight = tl.randn(50, 4, requires_grad=True)
+    found = []
+    for product in (lambda h: F.linear(h, weight), lambda h: h @ weight.T):
+        weight.grad = None
+        (product(F.embedding(ids, weight) * x) ** 2).sum().backward()
+        found.append(weight.grad)
+    assert tl.allclose(*found) and found[0].abs().sum() > 0
+
+
+def test_pieces_of_a_gradient_in_any_layout_are_joined() -> None:
+    x = tl.randn(2, 3, 4 * 5, requires_grad=True)
+    heads = x.view(2, 3, 4, 5).transpose(1, 2)
+    a, b = heads.split(2, dim=1)
+    (tl.cat([a, b], dim=1) ** 2).sum().backward()
+    assert tl.allclose(x.grad, 2 * x)
+
+
+def test_an_op_of_several_says_that_it_needs_some() -> None:
+    with pytest.raises((TypeError, RuntimeError, ValueError), match="cat"):
+        tl.cat()

@@ -168,3 +168,9 @@ def test_embedding_gradients_add_up_in_order_of_position(dtype, rows, columns, v
         gw = before.copy()
         embedding.embedding_backward_(gw, g, ids)
         assert np.array_equal(gw, expected)
+
+
+def test_equal_logits_share_the_gradient_however_large_they_are():
+    for size in (0.0, 1e4, 1e8):
+        x, targets = np.full((1, 2), size, np.float32), np.array([0])
+        assert gradient(np.ones(1, np.float32), x, targets, 0.0).tolist() == [[-0.5, 0.5]]

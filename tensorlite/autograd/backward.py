@@ -124,7 +124,12 @@ def _walk(
             if create:
                 received[edge] = before + g
             elif edge in ours:
-                g.add_to(before) if type(g) is Addend else arithmetic.add(before, g, before)
+                if type(g) is not Addend:
+                    arithmetic.add(before, g, before)
+                elif before.flags.c_contiguous:
+                    g.add_to(before)
+                else:
+                    arithmetic.add(before, g.whole(), before)
             else:
                 g = g.whole() if type(g) is Addend else g
                 received[edge] = total = arithmetic.add(before, g, g if fresh else None)
@@ -241,9 +246,11 @@ def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: boo
         if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
             send(parent, gi, _is_new(gi, node, None if own else g, gradients, retain))
             continue
-        if type(gi) is Addend and like.dtype == gi.dtype and like.shape == gi.shape:
-            send(parent, gi, True)
-            continue
+        if type(gi) is Addend:
+            if not create and like.dtype == gi.dtype and like.shape == gi.shape:
+                send(parent, gi, True)
+                continue
+            gi = gi.whole()
         whole = gi
         if not hasattr(gi, "shape"):
             gi = np.asarray(gi)

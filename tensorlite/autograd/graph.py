@@ -227,7 +227,7 @@ class Addend:
     """A gradient that is mostly zeros, as what is to be added: the walk adds it to what has arrived
     at the same place, and only where nothing has makes the array of its own.
 
-    add_to: adds it to an array, in place
+    add_to: adds it to a contiguous array, in place
     """
 
     __slots__ = ("add_to", "dtype", "shape")

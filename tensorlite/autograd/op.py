@@ -101,7 +101,7 @@ def op(
     asks_needs = record.asks_needs
     new, array_type = object.__new__, np.ndarray
     nothing: dict[str, Any] = {}
-    most = 0 if record.variadic else arity + len(record.options)
+    most = arity if record.variadic else arity + len(record.options)
     first_option = record.options[0] if record.options else ""
     names = frozenset(record.options)
 

@@ -93,8 +93,8 @@ def _affine(x, at, n, scale, shift):
 
 @inline
 def _log_sum_exp(x, at, n):
-    """log(sum(exp(x))) of a row, which is read from memory once: a piece is looked through for its
-    largest element, and summed up while it is in L1."""
+    """A row's largest element and log(sum(exp(x - largest))). It is read from memory once: a piece
+    is looked through for its largest element, and summed up while it is in L1."""
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
     top = x.dtype.type(-np.inf)
@@ -112,7 +112,7 @@ def _log_sum_exp(x, at, n):
         for i in range(piece, end, w):
             e = simd.exp_of_difference(simd.take(x, at + i, end - i, low) - base)
             s0, s1 = s1, s0 + e
-    return top + math.log(simd.total(s0 + s1))
+    return top, math.log(simd.total(s0 + s1))
 
 
 @inline
@@ -122,12 +122,13 @@ def _losses(task, x, targets, ignore_index, smoothing, losses, lse, rows):
     one, size = x.dtype.type(1), x.dtype.type(n)
     for r in range(task * rows, min(len(targets), (task + 1) * rows)):
         at, t = r * n, targets[r]
-        losses[r] = lse[r] = 0
+        losses[r] = lse[2 * r] = lse[2 * r + 1] = 0
         if t != ignore_index:
-            lse[r] = _log_sum_exp(x, at, n)
-            losses[r] = (one - s) * (lse[r] - x[at + t])
+            top, rest = _log_sum_exp(x, at, n)
+            lse[2 * r], lse[2 * r + 1] = top, rest
+            losses[r] = (one - s) * (top - x[at + t] + rest)
             if s > 0:
-                losses[r] += s * (lse[r] - sum_of(x, at, at + n) / size)
+                losses[r] += s * (top - sum_of(x, at, at + n) / size + rest)
 
 
 @inline
@@ -146,7 +147,8 @@ def _gradients(task, g, x, targets, ignore_index, smoothing, lse, gx, rows):
             m = simd.stretch(gx, i, stop, past)
             v = zero
             if not ignored:
-                p = simd.exp_of_difference(simd.take(x, i, m, zero) - lse[r])
+                # Not x - (top + rest): that sum would drop the digits of rest where top is large.
+                p = simd.exp_of_difference(simd.take(x, i, m, zero) - lse[2 * r] - lse[2 * r + 1])
                 v = simd.fma(p, scale, shift)
             simd.put_past(gx, i, m, v, past)
             i += m
@@ -176,22 +178,29 @@ def _cross_entropy_backward(g, x, targets, ignore_index, smoothing, lse, gx):
 def cross_entropy(
     x: Array, targets: Array, ignore_index: int, smoothing: float
 ) -> tuple[Array, Array]:
-    """The loss of each row, and its lse: x (R, V), targets (R) int64 -> (R), (R)."""
-    losses, lse = np.empty(len(x), x.dtype), np.empty(len(x), x.dtype)
+    """The loss of each row, and its lse in two parts, the largest element and what exceeds it.
+
+    x (R, V), targets (R) int64 -> (R), (R, 2)
+    """
+    losses, lse = np.empty(len(x), x.dtype), np.empty((len(x), 2), x.dtype)
     if len(x):
         s = np.array([smoothing], x.dtype)
-        _cross_entropy(x.ravel(), targets, ignore_index, s, losses, lse)
+        _cross_entropy(x.ravel(), targets, ignore_index, s, losses, lse.reshape(-1))
     return losses, lse
 
 
 def cross_entropy_backward(
     g: Array, x: Array, targets: Array, ignore_index: int, smoothing: float, lse: Array
 ) -> Array:
-    """The gradient of the logits, given that of each row's loss: g (R), x (R, V) -> (R, V)."""
+    """The gradient of the logits, given that of each row's loss: g (R), x (R, V) -> (R, V).
+
+    lse (R, 2): from `cross_entropy`
+    """
     gx = np.empty(x.shape, x.dtype)
     if len(x):
         s, flat = np.array([smoothing], x.dtype), gx.reshape(-1)
-        _cross_entropy_backward(g.ravel(), x.ravel(), targets, ignore_index, s, lse, flat)
+        parts = lse.reshape(-1)
+        _cross_entropy_backward(g.ravel(), x.ravel(), targets, ignore_index, s, parts, flat)
     return gx
 
 

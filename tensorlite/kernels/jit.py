@@ -165,6 +165,7 @@ class _Threads:
         self.number = 1
         for word in (pool.OWNER, pool.GATE, pool.ASLEEP, pool.WAITING, pool.APART, pool.HELPERS):
             pool.words[word] = 0
+        pool.words[pool.NUMBERS :] = 0
         pool.words[pool.THREADS] = 1
         if self.started:
             _control(pool.PREPARE, 0)

@@ -286,7 +286,9 @@ def _keep_off(core):
         allowed = load(ALLOWED + i)
         store(ALLOWED_HERE + i, allowed & ~(1 << (core % 64)) if core // 64 == i else allowed)
     for i in range(min(load(HELPERS), MOST_HELPERS)):
-        sched_setaffinity(load(NUMBERS + i), 8 * _CORE_WORDS, address(ALLOWED_HERE))
+        number = load(NUMBERS + i)
+        if number != 0:  # else it is about to say its number, and to ask for this again
+            sched_setaffinity(number, 8 * _CORE_WORDS, address(ALLOWED_HERE))
 
 
 @register_jitable

@@ -138,7 +138,7 @@ def _uncut(pieces: Sequence[Any], dim: int) -> Any:
     None."""
     first = pieces[0]
     base = first.base if type(first) is np.ndarray else None
-    if type(base) is not np.ndarray:
+    if type(base) is not np.ndarray or not base.flags.forc:
         return None
     d = axis_of(dim, first.ndim)
     strides, address, length = first.strides, _address(first), 0

@@ -55,7 +55,7 @@ def row_losses_backward(
 ) -> Array:
     """g (softmax(x) - (1 - s) [c = target] - s / V): the gradient of `row_losses`.
 
-    lse: the logarithm of the sum of exponentials of each row, if it is known
+    lse: the logarithm of the sum of exponentials of each row in two parts, if it is known
     """
     if lse is None:
         lse = kernels.cross_entropy(x, target, ignore_index, 0.0)[1]
