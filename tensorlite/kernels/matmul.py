@@ -152,34 +152,23 @@ def _pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
 
 def _micro_kernels(vectors):
     """The micro-kernel for rows of a packed by rows, and for those packed by columns: ROWS x
-    `vectors` of c over one KC block, each output one chain of FMAs. The sums go to c, or are added
-    there, if `whole`: all of the tile is in c; else to `tile`, for `_write`."""
+    `vectors` of c over one KC block, each output one chain of FMAs."""
 
     @inline
-    def by_rows(tile, a, i, b, j, depth, c, at, c_row, whole, add):
+    def by_rows(tile, a, i, b, j, depth):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
-        if not whole:
-            simd.tile_store(tile, 0, width, t)
-        elif add:
-            simd.tile_add(c, at, c_row, t)
-        else:
-            simd.tile_store(c, at, c_row, t)
+        simd.tile_store(tile, 0, width, t)
 
     @inline
-    def by_columns(tile, a, i, b, j, depth, c, at, c_row, whole, add):
+    def by_columns(tile, a, i, b, j, depth):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
-        if not whole:
-            simd.tile_store(tile, 0, width, t)
-        elif add:
-            simd.tile_add(c, at, c_row, t)
-        else:
-            simd.tile_store(c, at, c_row, t)
+        simd.tile_store(tile, 0, width, t)
 
     return by_rows, by_columns
 
@@ -228,21 +217,15 @@ def _tile(
         if last and after < 0:
             simd.prefetch(pre, here)
             simd.prefetch(pre, here + w)
-    # Straight from registers, where nothing else is to be done: 1.01 -> .95 of OpenBLAS. Not where
-    # every row begins elsewhere in a line, as with 50,257 columns: 24 such stores at once wait.
-    plain_end = c_row % w == 0 and not (last and bias.size > 0)
-    whole = plain_end and count == ROWS and columns == COLUMNS * w
-    i = g * ROWS * STRIDE
     if a_column == 1 and columns > w:
-        _rows_by_panel(tile, buffer, i, packed, panel, depth, c, at, c_row, whole, add)
+        _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
     elif a_column == 1:
-        _rows_by_half(tile, buffer, i, packed, panel, depth, c, at, c_row, whole, add)
+        _rows_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
     elif columns > w:
-        _columns_by_panel(tile, buffer, i, packed, panel, depth, c, at, c_row, whole, add)
+        _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
     else:
-        _columns_by_half(tile, buffer, i, packed, panel, depth, c, at, c_row, whole, add)
-    if not whole:
-        _write(c, at, c_row, tile, count, columns, add, bias, bias_at, last)
+        _columns_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+    _write(c, at, c_row, tile, count, columns, add, bias, bias_at, last)
     if last and after != 0:
         finish(after, c, at, c_row, count, columns, pre, y)
 

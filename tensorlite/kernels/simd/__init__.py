@@ -49,7 +49,6 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     outer_strided(t, a, i, s, b, j)      the same with a[i + s * r]
     tile_load(x, i, s, rows, columns)    t[r, c] = x[i + s * r + lanes * c :]
     tile_store(x, i, s, t)               x[i + s * r + lanes * c :] = t[r, c]
-    tile_add(x, i, s, t)                 x[i + s * r + lanes * c :] += t[r, c]
     tile_row(t, r, c)                    the vector t[r, c], r and c literals
     tile_set(t, r, c, v)                 the tile with v there
     transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
@@ -73,7 +72,6 @@ from tensorlite.kernels.simd.tiles import (
     outer,
     outer_strided,
     tile,
-    tile_add,
     tile_load,
     tile_row,
     tile_set,
@@ -158,7 +156,6 @@ __all__ = [
     "stretch",
     "take",
     "tile",
-    "tile_add",
     "tile_load",
     "tile_row",
     "tile_set",

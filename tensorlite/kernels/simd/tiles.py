@@ -169,24 +169,6 @@ def tile_store(typing, x, i, s, t):
     return types.void(x, types.intp, types.intp, t), codegen
 
 
-@intrinsic
-def tile_add(typing, x, i, s, t):
-    """x[i + s * r + lanes * c :] += t[r, c]."""
-
-    def codegen(context, builder, signature, args):
-        array, i_value, s_value, value = args
-        vector = t.vector
-        for r, row in enumerate(_cells(builder, t, value)):
-            for c, cell in enumerate(row):
-                at = _cell_index(builder, i_value, s_value, r, c * vector.lanes)
-                pointer = _address(context, builder, x, array, at, vector)
-                total = builder.fadd(_load(builder, pointer, vector), cell)
-                builder.store(total, pointer).align = vector.dtype.bitwidth // 8
-        return context.get_dummy_value()
-
-    return types.void(x, types.intp, types.intp, t), codegen
-
-
 @intrinsic(prefer_literal=True)
 def tile_row(typing, t, r, c):
     """The vector t[r, c]."""
