@@ -7,7 +7,8 @@ the same bits alone (decoding) and among thousands (training), on one thread and
 The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication",
 2008), reshaped for it:
 
-- b is packed once, in parallel, into panels of TILE_COLUMNS vectors: panel[k][column].
+- b is packed once, in parallel, into panels of TILE_COLUMNS vectors: panel[k][column] (packing.py).
+  A small b is packed by each thread for itself, and where a has few rows a panel at a time.
 - A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block.
 - Edges go through the same micro-kernel on panels padded with zeros; only what exists is stored.
@@ -24,11 +25,8 @@ from tensorlite.kernels import pool, simd
 from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward, finish
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
+from tensorlite.kernels.packing import COLUMNS, ROWS, STRIDE, pack_columns, pack_rows
 
-ROWS = simd.TILE_ROWS
-COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
-# The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
-STRIDE = KC + 16
 PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 # Elements of b up to which each thread packs it for itself: sooner done than fetched from the core
 # that packed it (768 x 128 x 128 on two threads: 66 -> 56 us).
@@ -39,112 +37,6 @@ LINE = 64  # bytes of a cache line
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
 Array = np.ndarray
-
-
-# --------------------------------------------------------------------------------------- packing
-
-
-@inline
-def _pack_columns(task, packed, b, base, row_stride, column_stride, n, k, run):
-    """`run` panels: packed[block][panel][k][column], zeros where columns end."""
-    w = simd.lanes(b)
-    width = COLUMNS * w
-    panels = (n + width - 1) // width
-    blocks = (k + KC - 1) // KC
-    for panel in range(task * run, min((task + 1) * run, panels * blocks)):
-        k0 = panel // panels * KC
-        j0 = panel % panels * width
-        depth = min(KC, k - k0)
-        at = k0 * panels * width + j0 * depth
-        source = base + k0 * row_stride + j0 * column_stride
-        if column_stride == 1:  # rows of b are contiguous: copy them
-            if j0 + width <= n:
-                for p in range(depth):
-                    for c in range(COLUMNS):
-                        v = simd.load(b, source + p * row_stride + c * w)
-                        simd.store(packed, at + p * width + c * w, v)
-            else:
-                zero = simd.zero(b)
-                for p in range(depth):
-                    for c in range(COLUMNS):
-                        here = source + p * row_stride + c * w
-                        v = simd.load_part(b, here, n - j0 - c * w, zero)
-                        simd.store(packed, at + p * width + c * w, v)
-        else:  # columns of b are contiguous: transpose squares of lanes x lanes in registers
-            for c in range(COLUMNS):
-                columns = min(w, n - j0 - c * w)
-                p = 0
-                if columns == w:
-                    while p + w <= depth:
-                        here = source + c * w * column_stride + p
-                        _transpose_square(
-                            packed, at + p * width + c * w, width, b, here, column_stride
-                        )
-                        p += w
-                while p < depth:
-                    for q in range(w):
-                        value = b.dtype.type(0)
-                        if q < columns:
-                            value = b[source + (c * w + q) * column_stride + p]
-                        packed[at + p * width + c * w + q] = value
-                    p += 1
-
-
-def _transpose_square(out, i, out_stride, x, j, x_stride):
-    """out[i + out_stride * c + r] = x[j + x_stride * r + c] for r, c < lanes."""
-    raise NotImplementedError
-
-
-@simd.overload(_transpose_square, inline="always")
-def _(out, i, out_stride, x, j, x_stride):
-    w = simd.vector_type(x).lanes
-
-    def implementation(out, i, out_stride, x, j, x_stride):
-        square = simd.tile_load(x, j, x_stride, w, 1)
-        simd.tile_store(out, i, out_stride, simd.transpose(square))
-
-    return implementation
-
-
-@inline
-def _pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
-    """ROWS rows at a time, zeros where rows end.
-
-    Contiguous rows become panel[row][k] with STRIDE between rows; contiguous columns (a transposed
-    matrix) panel[k][row]: both are copies without a shuffle, and the micro-kernel reads either.
-    """
-    w = simd.lanes(a)
-    zero = simd.zero(a)
-    panels = (rows + ROWS - 1) // ROWS
-    if column_stride == 1:
-        for panel in range(panels):
-            at = panel * ROWS * STRIDE
-            source = base + panel * ROWS * row_stride
-            present = min(ROWS, rows - panel * ROWS)
-            for r in range(ROWS):
-                p = 0
-                if r < present:
-                    while p + w <= depth:
-                        v = simd.load(a, source + r * row_stride + p)
-                        simd.store(packed, at + r * STRIDE + p, v)
-                        p += w
-                    v = simd.load_part(a, source + r * row_stride + p, depth - p, zero)
-                    simd.store_part(packed, at + r * STRIDE + p, depth - p, v)
-                else:
-                    while p < depth:
-                        simd.store_part(packed, at + r * STRIDE + p, depth - p, zero)
-                        p += w
-    else:
-        # A row of a's transpose at a time, for its lines may lie in one set of L1: panel by panel
-        # each would be fetched for every panel anew (186 -> 225 GFLOP/s in all). What a store
-        # writes beyond its ROWS elements the next one overwrites, or lies between two panels.
-        for p in range(depth):
-            for panel in range(panels):
-                at = panel * ROWS * STRIDE + p * ROWS
-                for q in range(0, ROWS, w):
-                    r = panel * ROWS + q
-                    v = simd.take(a, base + p * column_stride + r, rows - r, zero)
-                    simd.store(packed, at + q, v)
 
 
 # ---------------------------------------------------------------------------------- micro-kernel
@@ -249,7 +141,7 @@ def _block(
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         source = a_base + i0 * a_row + k0 * a_column
-        _pack_rows(buffer, a, source, a_row, a_column, rows, depth)
+        pack_rows(buffer, a, source, a_row, a_column, rows, depth)
         add = accumulate or k0 > 0
         last = final and k0 + depth == k
         for j in range(j0, j1, width):
@@ -270,7 +162,7 @@ def _part(
     packed = simd.scratch(c, (n + width - 1) // width * width * k)
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
     first = plain(0)
-    _pack_columns(first, packed, b, first, b_row, b_column, n, k, panels)
+    pack_columns(first, packed, b, first, b_row, b_column, n, k, panels)
     for i in range(task * rows, min(m, (task + 1) * rows), MOST):
         count = min(MOST, (task + 1) * rows - i, m - i)
         _block(
@@ -308,13 +200,13 @@ def _strip(
     share = (KC * width * c.itemsize // LINE + groups - 1) // groups  # of the next panel's lines
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
-        _pack_rows(buffer, a, k0 * a_column, a_row, a_column, m, depth)
+        pack_rows(buffer, a, k0 * a_column, a_row, a_column, m, depth)
         add = accumulate or k0 > 0
         last = k0 + depth == k
         for j in range(j0, j1, width):
             columns = min(width, n - j)
             source = k0 * b_row + j * b_column
-            _pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
+            pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
             coming = min(width, j1 - j - width)
             for g in range(groups):
                 _ask_for_lines(
@@ -383,7 +275,7 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
             depth = min(k_step, k - kb)
             count = panels * ((depth + KC - 1) // KC)
             parallel_for(
-                _pack_columns,
+                pack_columns,
                 (count + run - 1) // run,
                 (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
             )
@@ -406,7 +298,7 @@ def _batch(
     packed = simd.scratch(c, (n + width - 1) // width * width * k)
     panels = (n + width - 1) // width * ((k + KC - 1) // KC)
     first = plain(0)
-    _pack_columns(first, packed, b, b_bases[task], b_row, b_column, n, k, panels)
+    pack_columns(first, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
         first, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, first,
         plain(False), plain(True), m, n, k, m, n, first, c, c,

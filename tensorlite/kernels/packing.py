@@ -1,0 +1,115 @@
+"""How a product's operands are packed: panels that the micro-kernel of matmul.py reads in order."""
+
+from __future__ import annotations
+
+from tensorlite.kernels import simd
+from tensorlite.kernels.few_rows import KC
+from tensorlite.kernels.jit import inline
+
+ROWS = simd.TILE_ROWS
+COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
+# The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
+STRIDE = KC + 16
+
+
+@inline
+def pack_columns(task, packed, b, base, row_stride, column_stride, n, k, run):
+    """`run` panels: packed[block][panel][k][column], zeros where columns end."""
+    w = simd.lanes(b)
+    width = COLUMNS * w
+    panels = (n + width - 1) // width
+    blocks = (k + KC - 1) // KC
+    for panel in range(task * run, min((task + 1) * run, panels * blocks)):
+        k0 = panel // panels * KC
+        j0 = panel % panels * width
+        depth = min(KC, k - k0)
+        at = k0 * panels * width + j0 * depth
+        source = base + k0 * row_stride + j0 * column_stride
+        if column_stride == 1:  # rows of b are contiguous: copy them
+            if j0 + width <= n:
+                for p in range(depth):
+                    for c in range(COLUMNS):
+                        v = simd.load(b, source + p * row_stride + c * w)
+                        simd.store(packed, at + p * width + c * w, v)
+            else:
+                zero = simd.zero(b)
+                for p in range(depth):
+                    for c in range(COLUMNS):
+                        here = source + p * row_stride + c * w
+                        v = simd.load_part(b, here, n - j0 - c * w, zero)
+                        simd.store(packed, at + p * width + c * w, v)
+        else:  # columns of b are contiguous: transpose squares of lanes x lanes in registers
+            for c in range(COLUMNS):
+                columns = min(w, n - j0 - c * w)
+                p = 0
+                if columns == w:
+                    while p + w <= depth:
+                        here = source + c * w * column_stride + p
+                        _transpose_square(
+                            packed, at + p * width + c * w, width, b, here, column_stride
+                        )
+                        p += w
+                while p < depth:
+                    for q in range(w):
+                        value = b.dtype.type(0)
+                        if q < columns:
+                            value = b[source + (c * w + q) * column_stride + p]
+                        packed[at + p * width + c * w + q] = value
+                    p += 1
+
+
+def _transpose_square(out, i, out_stride, x, j, x_stride):
+    """out[i + out_stride * c + r] = x[j + x_stride * r + c] for r, c < lanes."""
+    raise NotImplementedError
+
+
+@simd.overload(_transpose_square, inline="always")
+def _(out, i, out_stride, x, j, x_stride):
+    w = simd.vector_type(x).lanes
+
+    def implementation(out, i, out_stride, x, j, x_stride):
+        square = simd.tile_load(x, j, x_stride, w, 1)
+        simd.tile_store(out, i, out_stride, simd.transpose(square))
+
+    return implementation
+
+
+@inline
+def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
+    """ROWS rows at a time, zeros where rows end.
+
+    Contiguous rows become panel[row][k] with STRIDE between rows; contiguous columns (a transposed
+    matrix) panel[k][row]: both are copies without a shuffle, and the micro-kernel reads either.
+    """
+    w = simd.lanes(a)
+    zero = simd.zero(a)
+    panels = (rows + ROWS - 1) // ROWS
+    if column_stride == 1:
+        for panel in range(panels):
+            at = panel * ROWS * STRIDE
+            source = base + panel * ROWS * row_stride
+            present = min(ROWS, rows - panel * ROWS)
+            for r in range(ROWS):
+                p = 0
+                if r < present:
+                    while p + w <= depth:
+                        v = simd.load(a, source + r * row_stride + p)
+                        simd.store(packed, at + r * STRIDE + p, v)
+                        p += w
+                    v = simd.load_part(a, source + r * row_stride + p, depth - p, zero)
+                    simd.store_part(packed, at + r * STRIDE + p, depth - p, v)
+                else:
+                    while p < depth:
+                        simd.store_part(packed, at + r * STRIDE + p, depth - p, zero)
+                        p += w
+    else:
+        # A row of a's transpose at a time, for its lines may lie in one set of L1: panel by panel
+        # each would be fetched for every panel anew (186 -> 225 GFLOP/s in all). What a store
+        # writes beyond its ROWS elements the next one overwrites, or lies between two panels.
+        for p in range(depth):
+            for panel in range(panels):
+                at = panel * ROWS * STRIDE + p * ROWS
+                for q in range(0, ROWS, w):
+                    r = panel * ROWS + q
+                    v = simd.take(a, base + p * column_stride + r, rows - r, zero)
+                    simd.store(packed, at + q, v)
