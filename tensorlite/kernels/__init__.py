@@ -1,5 +1,6 @@
 """Loops on raw arrays, compiled by Numba: the only part of the tree that knows of it."""
 
-from tensorlite.kernels.memory import keep_freed_memory
+from tensorlite.kernels.memory import align_arrays, keep_freed_memory
 
 keep_freed_memory()
+align_arrays()

@@ -1,17 +1,186 @@
-"""Freed memory stays with the process, ready for the next array.
+"""NumPy's memory as kernels want it: on whole cache lines, and kept when it is freed.
 
-glibc's malloc hands large blocks back to the system when they are freed and asks for new ones when
-needed. The system gives zeroed pages, one fault for each 4 KB of an array: longer than most kernels
-take to fill it. A training step frees and needs the same sizes every time. Kept, a step of a small
-GPT (4 layers, 128 wide, 768 tokens) has 20 faults where it had 6,000, and spends 5 ms in the system
-where it spent 20; one of 6 layers, 384 wide, 4,096 tokens, 25 ms where it spent 600. Peak memory is
-the same.
+**Aligned.** malloc's blocks begin 16 bytes into a line of 64, and then every vector of 64 bytes
+lies across two: it is loaded twice and stored twice, and a line that is written in two halves has
+to be fetched first, which one written whole need not be. So NumPy is given functions of our own
+(NEP 49), which ask malloc for a line more and begin at the next one. Adding 4,080 x 128 x 1,536
+products to a result: 151 -> 225 GFLOP/s; layer norm's gradient at 4,096 x 768: 1.27 -> .83 ms.
+Arrays made elsewhere, in another thread of Python's for one, are only slower.
+
+**Kept.** glibc's malloc hands large blocks back to the system when they are freed and asks for new
+ones when needed. The system gives zeroed pages, one fault for each 4 KB of an array: longer than
+most kernels take to fill it. A training step frees and needs the same sizes every time. Kept, a
+step of a small GPT (4 layers, 128 wide, 768 tokens) has 20 faults where it had 6,000, and spends 5
+ms in the system where it spent 20; one of 6 layers, 384 wide, 4,096 tokens, 25 ms where it spent
+600. Peak memory is the same.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import sys
+
+import llvmlite.binding as llvm
+from numpy._core import multiarray
+
+# ----------------------------------------------------------------------------------------- aligned
+
+LINE = 64  # bytes of a cache line
+NAME = "tensorlite_lines"
+# A block of malloc's is a line and a word longer. What is handed out begins at its first whole line
+# that has a word before it, and the word says where the block begins. Of 4 MB and more, Linux is
+# asked for huge pages, as NumPy does: with 4 KB each, walking through memory waits for the tables.
+_FUNCTIONS = """
+declare ptr @malloc(i64)
+declare ptr @calloc(i64, i64)
+declare ptr @realloc(ptr, i64)
+declare void @free(ptr)
+declare ptr @memmove(ptr, ptr, i64)
+declare i32 @madvise(ptr, i64, i32)
+
+define internal ptr @first_line(ptr %block) {
+  %number = ptrtoint ptr %block to i64
+  %beyond = add i64 %number, 71
+  %line = and i64 %beyond, -64
+  %first = inttoptr i64 %line to ptr
+  %word = getelementptr i8, ptr %first, i64 -8
+  store ptr %block, ptr %word
+  ret ptr %first
+}
+
+define internal ptr @begin(ptr %block, i64 %size) {
+  %none = icmp eq ptr %block, null
+  br i1 %none, label %full, label %got
+got:
+  %first = call ptr @first_line(ptr %block)
+  %large = icmp uge i64 %size, HUGE
+  br i1 %large, label %advise, label %done
+advise:
+  %number = ptrtoint ptr %first to i64
+  %beyond = add i64 %number, 4095
+  %page = and i64 %beyond, -4096
+  %start = inttoptr i64 %page to ptr
+  %length = sub i64 %size, 4096
+  %ignored = call i32 @madvise(ptr %start, i64 %length, i32 14)
+  br label %done
+done:
+  ret ptr %first
+full:
+  ret ptr null
+}
+
+define internal ptr @block_of(ptr %first) {
+  %word = getelementptr i8, ptr %first, i64 -8
+  %block = load ptr, ptr %word
+  ret ptr %block
+}
+
+define ptr @allocate(ptr %context, i64 %size) {
+  %whole = add i64 %size, 72
+  %block = call ptr @malloc(i64 %whole)
+  %first = call ptr @begin(ptr %block, i64 %size)
+  ret ptr %first
+}
+
+define ptr @allocate_zeros(ptr %context, i64 %count, i64 %each) {
+  %size = mul i64 %count, %each
+  %whole = add i64 %size, 72
+  %block = call ptr @calloc(i64 1, i64 %whole)
+  %first = call ptr @begin(ptr %block, i64 %size)
+  ret ptr %first
+}
+
+define ptr @resize(ptr %context, ptr %first, i64 %size) {
+  %new = icmp eq ptr %first, null
+  br i1 %new, label %fresh, label %old
+fresh:
+  %made = call ptr @allocate(ptr %context, i64 %size)
+  ret ptr %made
+old:
+  %block = call ptr @block_of(ptr %first)
+  %whole = add i64 %size, 72
+  %moved = call ptr @realloc(ptr %block, i64 %whole)
+  %none = icmp eq ptr %moved, null
+  br i1 %none, label %full, label %got
+got:
+  %from = ptrtoint ptr %first to i64
+  %block_number = ptrtoint ptr %block to i64
+  %skip = sub i64 %from, %block_number
+  %content = getelementptr i8, ptr %moved, i64 %skip
+  %number = ptrtoint ptr %moved to i64
+  %beyond = add i64 %number, 71
+  %line = and i64 %beyond, -64
+  %to = inttoptr i64 %line to ptr
+  %copied = call ptr @memmove(ptr %to, ptr %content, i64 %size)
+  %placed = call ptr @first_line(ptr %moved)
+  ret ptr %placed
+full:
+  ret ptr null
+}
+
+define void @release(ptr %context, ptr %first, i64 %size) {
+  %none = icmp eq ptr %first, null
+  br i1 %none, label %done, label %some
+some:
+  %block = call ptr @block_of(ptr %first)
+  call void @free(ptr %block)
+  br label %done
+done:
+  ret void
+}
+"""
+
+
+class _Handler(ctypes.Structure):
+    """PyDataMem_Handler of numpy/ndarraytypes.h."""
+
+    _fields_ = (
+        ("name", ctypes.c_char * 127),
+        ("version", ctypes.c_uint8),
+        ("context", ctypes.c_void_p),
+        ("malloc", ctypes.c_void_p),
+        ("calloc", ctypes.c_void_p),
+        ("realloc", ctypes.c_void_p),
+        ("free", ctypes.c_void_p),
+    )
+
+
+_SET_HANDLER = 304  # PyDataMem_SetHandler's place in NumPy's table of C functions
+
+
+def align_arrays() -> bool:
+    """Let the arrays that NumPy makes from here on, in this context, begin with a cache line. False
+    where somebody else has given NumPy functions of his own."""
+    if multiarray.get_handler_name() != "default_allocator" or sys.maxsize < 1 << 32:
+        return False
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    wants = getattr(multiarray, "_get_madvise_hugepage", lambda: True)
+    wanted = sys.platform == "linux" and wants()
+    huge = 1 << 22 if wanted else 1 << 62
+    module = llvm.parse_assembly(_FUNCTIONS.replace("HUGE", str(huge)))
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    names = ("allocate", "allocate_zeros", "resize", "release")
+    handler = _Handler(NAME.encode(), 1, None, *map(engine.get_function_address, names))
+    python = ctypes.pythonapi
+    python.PyCapsule_New.restype = ctypes.py_object
+    python.PyCapsule_New.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    python.PyCapsule_GetPointer.restype = ctypes.c_void_p
+    python.PyCapsule_GetPointer.argtypes = (ctypes.py_object, ctypes.c_char_p)
+    table = python.PyCapsule_GetPointer(multiarray._ARRAY_API, None)
+    address = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))[_SET_HANDLER]
+    set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)
+    capsule = python.PyCapsule_New(ctypes.addressof(handler), b"mem_handler", None)
+    for immortal in (engine, handler):  # the last arrays are freed after the last module
+        python.Py_IncRef(ctypes.py_object(immortal))
+    set_handler(capsule)
+    return True
+
+
+# -------------------------------------------------------------------------------------------- kept
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # malloc.h
 
