@@ -47,20 +47,34 @@ def _micro_kernels(vectors):
     `vectors` of c over one KC block, each output one chain of FMAs."""
 
     @inline
-    def by_rows(tile, a, i, b, j, depth):
+    def by_rows(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
-        simd.tile_store(tile, 0, width, t)
+        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
+            if add:
+                t = simd.tile_plus(t, c, at, c_row)
+            if biased:
+                t = simd.tile_plus(t, bias, bias_at, 0)
+            simd.tile_store(c, at, c_row, t)
+        else:
+            simd.tile_store(tile, 0, width, t)
 
     @inline
-    def by_columns(tile, a, i, b, j, depth):
+    def by_columns(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
-        simd.tile_store(tile, 0, width, t)
+        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
+            if add:
+                t = simd.tile_plus(t, c, at, c_row)
+            if biased:
+                t = simd.tile_plus(t, bias, bias_at, 0)
+            simd.tile_store(c, at, c_row, t)
+        else:
+            simd.tile_store(tile, 0, width, t)
 
     return by_rows, by_columns
 
@@ -74,7 +88,7 @@ _rows_by_half, _columns_by_half = _micro_kernels(1)
 
 
 @inline
-def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
+def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
     """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
     w = simd.lanes(c)
     width = COLUMNS * w
@@ -86,9 +100,17 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, last):
             if n > 0:
                 if add:
                     v = simd.take(c, here, n, zero) + v
-                if last and bias.size > 0:
+                if biased:
                     v = v + simd.take(bias, bias_at + q * w, n, zero)
                 simd.put(c, here, n, v)
+
+
+@inline
+def _ask_for(c, at, stride):
+    """Fetch the lines of a tile, which is soon read; beyond c's end nothing is fetched."""
+    for r in range(ROWS):
+        simd.prefetch(c, at + r * stride)
+        simd.prefetch(c, at + r * stride + simd.lanes(c))
 
 
 @inline
@@ -99,25 +121,33 @@ def _tile(
     """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
     w = simd.lanes(c)
     at += g * ROWS * c_row
+    i = g * ROWS * STRIDE
     count = min(ROWS, rows - g * ROWS)
+    biased = last and bias.size > 0
     # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
-    for r in range(count):
-        here = at + r * c_row
-        if add:
-            simd.prefetch(c, here)
-            simd.prefetch(c, here + w)
-        if last and after < 0:
-            simd.prefetch(pre, here)
-            simd.prefetch(pre, here + w)
+    if add:
+        _ask_for(c, at, c_row)
+    if last and after < 0:
+        _ask_for(pre, at, c_row)
+    whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     if a_column == 1 and columns > w:
-        _rows_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+        _rows_by_panel(
+            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+        )
     elif a_column == 1:
-        _rows_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+        _rows_by_half(
+            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+        )
     elif columns > w:
-        _columns_by_panel(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
+        _columns_by_panel(
+            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+        )
     else:
-        _columns_by_half(tile, buffer, g * ROWS * STRIDE, packed, panel, depth)
-    _write(c, at, c_row, tile, count, columns, add, bias, bias_at, last)
+        _columns_by_half(
+            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+        )
+    if not whole:
+        _write(c, at, c_row, tile, count, columns, add, bias, bias_at, biased)
     if last and after != 0:
         finish(after, c, at, c_row, count, columns, pre, y)
 

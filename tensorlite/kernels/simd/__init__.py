@@ -49,6 +49,7 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     outer_strided(t, a, i, s, b, j)      the same with a[i + s * r]
     tile_load(x, i, s, rows, columns)    t[r, c] = x[i + s * r + lanes * c :]
     tile_store(x, i, s, t)               x[i + s * r + lanes * c :] = t[r, c]
+    tile_plus(t, x, i, s)                t[r, c] + x[i + s * r + lanes * c :]
     tile_row(t, r, c)                    the vector t[r, c], r and c literals
     tile_set(t, r, c, v)                 the tile with v there
     transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
@@ -73,6 +74,7 @@ from tensorlite.kernels.simd.tiles import (
     outer_strided,
     tile,
     tile_load,
+    tile_plus,
     tile_row,
     tile_set,
     tile_store,
@@ -157,6 +159,7 @@ __all__ = [
     "take",
     "tile",
     "tile_load",
+    "tile_plus",
     "tile_row",
     "tile_set",
     "tile_store",

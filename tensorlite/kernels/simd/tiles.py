@@ -169,6 +169,26 @@ def tile_store(typing, x, i, s, t):
     return types.void(x, types.intp, types.intp, t), codegen
 
 
+@intrinsic
+def tile_plus(typing, t, x, i, s):
+    """t[r, c] + x[i + s * r + lanes * c :]."""
+
+    def codegen(context, builder, signature, args):
+        value, array, i_value, s_value = args
+        vector = t.vector
+        cells = []
+        for r, row in enumerate(_cells(builder, t, value)):
+            sums = []
+            for c, cell in enumerate(row):
+                at = _cell_index(builder, i_value, s_value, r, c * vector.lanes)
+                there = _load(builder, _address(context, builder, x, array, at, vector), vector)
+                sums.append(builder.fadd(there, cell))
+            cells.append(sums)
+        return _assemble(builder, t, cells)
+
+    return t(t, x, types.intp, types.intp), codegen
+
+
 @intrinsic(prefer_literal=True)
 def tile_row(typing, t, r, c):
     """The vector t[r, c]."""

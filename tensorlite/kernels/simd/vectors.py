@@ -12,12 +12,17 @@ from numba.core.imputils import lower_builtin, lower_cast
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, models, overload as numba_overload, register_model
 
+from tensorlite.kernels.inside import Inside
+
 INT32 = ir.IntType(32)
 
 
 def overload(function: Any, *, allocates: bool = False, **options: Any) -> Any:
     """numba.extending.overload; unless it allocates, arrays' references are not counted."""
-    return numba_overload(function, jit_options={} if allocates else {"_nrt": False}, **options)
+    flags = {"pipeline_class": Inside, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    if not allocates:
+        flags |= {"_nrt": False, "forceinline": True}
+    return numba_overload(function, jit_options=flags, **options)
 
 
 def _register_bits() -> int:
