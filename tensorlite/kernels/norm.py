@@ -6,6 +6,9 @@ rows, writes their gx, and sums their share of the gradients of weight and bias;
 added in ascending order. So the bits depend neither on the threads nor, of y and gx, on the other
 rows.
 
+The last pass over a row, which finds it in the cache, asks for the next one: memory would idle
+meanwhile (gradients at 4,096 x 768 on one thread: 1.14 -> 1.0, 1.4 -> .9 ms).
+
 What may be None (weight, bias, mean) is left out of the kernel when Numba compiles it.
 """
 
@@ -81,6 +84,7 @@ def _norm_rows(task, x, weight, bias, eps, y, mean, rstd, rows, n, run):
         i = start
         while i < stop:
             m = simd.stretch(y, i, stop, past)
+            simd.prefetch_to_l2(x, i + n)
             v = (simd.take(x, i, m, zero) - middle) * scale
             simd.put_past(y, i, m, _affine(v, weight, bias, i - start, m), past)
             i += m
@@ -129,6 +133,8 @@ def _norm_backward_blocks(task, g, x, weight, mean, rstd, gx, shares, rows, n, k
         i = start
         while i < stop:
             m = simd.stretch(gx, i, stop, past)
+            simd.prefetch_to_l2(g, i + n)
+            simd.prefetch_to_l2(x, i + n)
             gy = _affine(simd.take(g, i, m, zero), weight, None, i - start, m)
             h = (simd.take(x, i, m, zero) - middle) * scale
             if mean is not None:
