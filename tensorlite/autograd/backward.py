@@ -190,7 +190,7 @@ def _first_gradient(name: str, root: Any, g: Any, create: bool) -> Any:
                 f"{name}: grad can be implicitly created only for scalar outputs, got shape "
                 f"{root.array.shape}; sum or mean it first, or pass gradient="
             )
-        g = np.ones(root.array.shape, root.array.dtype)
+        g = np.array(1, root.array.dtype).reshape(root.array.shape)
     elif np.shape(unwrap(g)) != root.array.shape:
         raise RuntimeError(
             f"{name}: the gradient must have the shape of the tensor, {root.array.shape}, "
@@ -239,12 +239,13 @@ def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: boo
     if anomaly.switch.on:
         gradients = [gi.whole() if type(gi) is Addend else gi for gi in gradients]
         anomaly.check_backward(node, gradients, g)
+    held = _held(node, None if own else g, gradients, retain)
     for i, (parent, gi) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None or gi is None:
             continue
         like = parent if isinstance(parent, Node) else parent.array
         if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
-            send(parent, gi, _is_new(gi, node, None if own else g, gradients, retain))
+            send(parent, gi, held is not None and _is_new(gi, held))
             continue
         if type(gi) is Addend:
             if not create and like.dtype == gi.dtype and like.shape == gi.shape:
@@ -257,36 +258,45 @@ def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: boo
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
         new = type(gi) is np.ndarray and (gi is not whole and gi.base is None)
-        send(parent, gi, new or _is_new(gi, node, None if own else g, gradients, retain))
+        send(parent, gi, new or (held is not None and _is_new(gi, held)))
 
 
-def _is_new(gi: Any, node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> bool:
-    """Does nobody else hold this gradient's memory? Then a leaf may keep it without a copy, and
-    what else arrives at the same place is added into it.
-
-    g: what others hold of the node's gradient. A residual is the node's own, and the node is about
-    to be freed unless the graph is retained.
+def _held(node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> set[int] | None:
+    """The memory that others hold besides one of the gradients, by the numbers of its arrays: what
+    is saved, and g unless it is None. A residual is the node's own, and the node is about to be
+    freed unless the graph is retained. None: of the users' own functions nothing is known.
     """
-    if type(gi) is not np.ndarray or not node.makes_new:
+    if not node.makes_new:
+        return None
+    held: set[int] = set()
+    values = [g]
+    if node.saved:
+        kept = () if retain else node.residuals
+        values += [value for name, value in node.saved.items() if name not in kept]
+    if len(gradients) > 1:  # what two of them share
+        memories = [id(g if g.base is None else g.base) for g in gradients if type(g) is np.ndarray]
+        if len(set(memories)) < len(memories):
+            held.update(m for m in memories if memories.count(m) > 1)
+    for value in values:
+        for part in value if type(value) is tuple else (value,):
+            if type(part) is np.ndarray:
+                held.add(id(part))
+                if part.base is not None:
+                    held.add(id(part.base))
+    return held
+
+
+def _is_new(gi: Any, held: set[int]) -> bool:
+    """Does nobody else hold this gradient's memory? Then a leaf may keep it without a copy, and
+    what else arrives at the same place is added into it."""
+    if type(gi) is not np.ndarray:
         return False
     memory = gi.base
     if memory is None:
         memory = gi
     elif type(memory) is not np.ndarray or memory.size != gi.size or not gi.flags.writeable:
         return False
-    if _holds(g, memory):
-        return False
-    for name, value in (node.saved or {}).items():
-        if _holds(value, memory) and (retain or name not in node.residuals):
-            return False
-    return sum([_holds(other, memory) for other in gradients]) == 1
-
-
-def _holds(value: Any, memory: Any) -> bool:
-    """Is value this array, a view of it, or a tuple with either?"""
-    if type(value) is np.ndarray:
-        return value is memory or value.base is memory
-    return type(value) is tuple and any(_holds(part, memory) for part in value)
+    return id(memory) not in held
 
 
 def _fit(g: Any, like: Any, what: str) -> Any:

@@ -111,7 +111,7 @@ class Node:
         op = self.op
         if op.vjp is None:
             return [
-                None if parent is None else rule(g, **{name: saved[name] for name in names})
+                None if parent is None else rule(g, *[saved[name] for name in names])
                 for parent, (rule, names) in zip(self.parents, op.rules, strict=True)
             ]
         if op.vjp_asks_needs:

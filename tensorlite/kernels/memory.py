@@ -18,8 +18,10 @@ ms in the system where it spent 20; one of 6 layers, 384 wide, 4,096 tokens, 25 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
+from typing import Any
 
 import llvmlite.binding as llvm
 from numpy._core import multiarray
@@ -154,6 +156,14 @@ def align_arrays() -> bool:
     where somebody else has given NumPy functions of his own."""
     if multiarray.get_handler_name() != "default_allocator" or sys.maxsize < 1 << 32:
         return False
+    set_handler, handler = _handler()
+    set_handler(handler)
+    return True
+
+
+@functools.cache
+def _handler() -> tuple[Any, Any]:
+    """NumPy's function that takes a handler, in the context that calls it, and ours."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     wants = getattr(multiarray, "_get_madvise_hugepage", lambda: True)
@@ -173,11 +183,9 @@ def align_arrays() -> bool:
     table = python.PyCapsule_GetPointer(multiarray._ARRAY_API, None)
     address = ctypes.cast(table, ctypes.POINTER(ctypes.c_void_p))[_SET_HANDLER]
     set_handler = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object)(address)
-    capsule = python.PyCapsule_New(ctypes.addressof(handler), b"mem_handler", None)
     for immortal in (engine, handler):  # the last arrays are freed after the last module
         python.Py_IncRef(ctypes.py_object(immortal))
-    set_handler(capsule)
-    return True
+    return set_handler, python.PyCapsule_New(ctypes.addressof(handler), b"mem_handler", None)
 
 
 # -------------------------------------------------------------------------------------------- kept

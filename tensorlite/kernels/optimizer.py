@@ -11,6 +11,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
@@ -255,16 +258,39 @@ def scale_(x: Arrays, factor: float) -> None:
 # ------------------------------------------------------------------------------ tables of addresses
 
 
+_HEAD = object.__basicsize__  # bytes of an object before what its type adds: for an array, `data`
+
+
 def _table(*lists: Arrays) -> Array:
-    """A row of addresses for every list, then a row of sizes: (lists + 1, tensors)."""
-    rows = [[x.__array_interface__["data"][0] for x in arrays] for arrays in lists]
+    """A row for every list of arrays, then a row of sizes: (lists + 1, tensors).
+
+    An array is named by where Python's object lies, at a tenth of the cost of its address, which
+    compiled code finds there.
+    """
+    assert all(set(map(type, arrays)) <= {Array} for arrays in lists), "only arrays have elements"
+    rows = [list(map(id, arrays)) for arrays in lists]
     return np.array([*rows, [x.size for x in lists[0]]], np.int64)
+
+
+@intrinsic
+def _word(typing, address):
+    """The 64-bit word at an address."""
+
+    def codegen(context, builder, signature, args):
+        word = ir.IntType(64)
+        return builder.load(builder.inttoptr(args[0], word.as_pointer()))
+
+    return types.intp(types.intp), codegen
 
 
 @allocating
 def _blocks(table):
-    """The number of the first block of each tensor; last, the number of all blocks."""
+    """The number of the first block of each tensor; last, the number of all blocks. From here on
+    the table has the addresses of the arrays' elements."""
     sizes = table[-1]
+    for row in range(len(table) - 1):
+        for t in range(len(sizes)):
+            table[row, t] = _word(table[row, t] + _HEAD)
     starts = np.zeros(len(sizes) + 1, np.int64)
     for t in range(len(sizes)):
         starts[t + 1] = starts[t] + (sizes[t] + BLOCK - 1) // BLOCK

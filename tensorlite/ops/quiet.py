@@ -5,6 +5,8 @@ import threading
 
 import numpy as np
 
+from tensorlite.kernels.memory import align_arrays
+
 
 class _Quiet(threading.local):
     """quiet.run(f, *arguments): f(*arguments) with NumPy's floating-point warnings off.
@@ -17,6 +19,7 @@ class _Quiet(threading.local):
     def __init__(self) -> None:
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
+        context.run(align_arrays)
         self.run = context.run
 
 

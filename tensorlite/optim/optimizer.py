@@ -127,7 +127,7 @@ class Optimizer:
                 )
             values.append(_contiguous(p.array))
             g = _contiguous(self._fitting("gradient", p.grad, p))
-            gradients.append(-g if maximize else g)
+            gradients.append(np.asarray(-g) if maximize else g)  # of no axes -g is a number
             kept = self.state[p]
             for name, arrays in zip(states, rest, strict=True):
                 if name not in kept:
