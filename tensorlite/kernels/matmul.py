@@ -43,8 +43,8 @@ Array = np.ndarray
 
 
 def _micro_kernels(vectors):
-    """The micro-kernel for rows of a packed by rows, and for those packed by columns: ROWS x
-    `vectors` of c over one KC block, each output one chain of FMAs."""
+    """The micro-kernel for rows of a packed by rows, and for columns, `step` elements from one to
+    the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs."""
 
     @inline
     def by_rows(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
@@ -62,11 +62,11 @@ def _micro_kernels(vectors):
             simd.tile_store(tile, 0, width, t)
 
     @inline
-    def by_columns(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
+    def by_columns(a, i, step, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
-            t = simd.outer(t, a, i + p * ROWS, b, j + p * width)
+            t = simd.outer(t, a, i + p * step, b, j + p * width)
         if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
             if add:
                 t = simd.tile_plus(t, c, at, c_row)
@@ -115,13 +115,12 @@ def _ask_for(c, at, stride):
 
 @inline
 def _tile(
-    tile, buffer, g, a_column, packed, panel, depth, c, at, c_row, rows, columns, add, bias,
-    bias_at, last, after, pre, y,
+    tile, a, a_at, a_column, buffer, g, packed, panel, depth, c, at, c_row, rows, columns, add,
+    bias, bias_at, last, after, pre, y,
 ):  # fmt: skip
     """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
     w = simd.lanes(c)
     at += g * ROWS * c_row
-    i = g * ROWS * STRIDE
     count = min(ROWS, rows - g * ROWS)
     biased = last and bias.size > 0
     # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
@@ -130,21 +129,26 @@ def _tile(
     if last and after < 0:
         _ask_for(pre, at, c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
+    i, step = a_at + g * ROWS, a_column
+    if count < ROWS:  # in the buffer, which is as far from a's first element as that says
+        i, step = (simd.address(buffer) - simd.address(a)) // a.itemsize, ROWS
     if a_column == 1 and columns > w:
         _rows_by_panel(
-            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
+            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
+            bias_at, biased,
+        )  # fmt: skip
     elif a_column == 1:
         _rows_by_half(
-            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
+            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
+            bias_at, biased,
+        )  # fmt: skip
     elif columns > w:
         _columns_by_panel(
-            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
         )
     else:
         _columns_by_half(
-            buffer, i, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
+            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
         )
     if not whole:
         _write(c, at, c_row, tile, count, columns, add, bias, bias_at, biased)
@@ -178,8 +182,9 @@ def _block(
             panel = k0 * panels * width + j * depth
             for g in range(groups):
                 _tile(
-                    tile, buffer, g, a_column, packed, panel, depth, c, c_base + i0 * c_row + j,
-                    c_row, rows, min(width, n - j), add, bias, bias_base + j, last, after, pre, y,
+                    tile, a, source, a_column, buffer, g, packed, panel, depth, c,
+                    c_base + i0 * c_row + j, c_row, rows, min(width, n - j), add, bias,
+                    bias_base + j, last, after, pre, y,
                 )  # fmt: skip
 
 
@@ -230,7 +235,8 @@ def _strip(
     share = (KC * width * c.itemsize // LINE + groups - 1) // groups  # of the next panel's lines
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
-        pack_rows(buffer, a, k0 * a_column, a_row, a_column, m, depth)
+        source_a = k0 * a_column
+        pack_rows(buffer, a, source_a, a_row, a_column, m, depth)
         add = accumulate or k0 > 0
         last = k0 + depth == k
         for j in range(j0, j1, width):
@@ -244,8 +250,8 @@ def _strip(
                     (g + 1) * share,
                 )  # fmt: skip
                 _tile(
-                    tile, buffer, g, a_column, panel, plain(0), depth, c, j, n, m, columns, add,
-                    bias, j, last, after, pre, y,
+                    tile, a, source_a, a_column, buffer, g, panel, plain(0), depth, c, j, n, m,
+                    columns, add, bias, j, last, after, pre, y,
                 )  # fmt: skip
 
 

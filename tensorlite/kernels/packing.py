@@ -76,16 +76,16 @@ def _(out, i, out_stride, x, j, x_stride):
 
 @inline
 def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
-    """ROWS rows at a time, zeros where rows end.
+    """What the micro-kernel cannot read where it lies, zeros where rows end.
 
-    Contiguous rows become panel[row][k] with STRIDE between rows; contiguous columns (a transposed
-    matrix) panel[k][row]: both are copies without a shuffle, and the micro-kernel reads either.
+    Contiguous rows, ROWS at a time, become panel[row][k] with STRIDE between rows. Of contiguous
+    columns (a transposed matrix) ROWS at a time are read in place (gradients of weights: 238 -> 257
+    GFLOP/s), and only the last, if they are fewer, become a panel[k][row].
     """
     w = simd.lanes(a)
     zero = simd.zero(a)
-    panels = (rows + ROWS - 1) // ROWS
     if column_stride == 1:
-        for panel in range(panels):
+        for panel in range((rows + ROWS - 1) // ROWS):
             at = panel * ROWS * STRIDE
             source = base + panel * ROWS * row_stride
             present = min(ROWS, rows - panel * ROWS)
@@ -102,14 +102,9 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
                     while p < depth:
                         simd.store_part(packed, at + r * STRIDE + p, depth - p, zero)
                         p += w
-    else:
-        # A row of a's transpose at a time, for its lines may lie in one set of L1: panel by panel
-        # each would be fetched for every panel anew (186 -> 225 GFLOP/s in all). What a store
-        # writes beyond its ROWS elements the next one overwrites, or lies between two panels.
+    elif rows % ROWS > 0:
+        source = base + rows // ROWS * ROWS
         for p in range(depth):
-            for panel in range(panels):
-                at = panel * ROWS * STRIDE + p * ROWS
-                for q in range(0, ROWS, w):
-                    r = panel * ROWS + q
-                    v = simd.take(a, base + p * column_stride + r, rows - r, zero)
-                    simd.store(packed, at + q, v)
+            for q in range(0, ROWS, w):
+                v = simd.load_part(a, source + p * column_stride + q, rows % ROWS - q, zero)
+                simd.store_part(packed, p * ROWS + q, ROWS - q, v)
