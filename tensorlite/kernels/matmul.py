@@ -207,16 +207,19 @@ def _part(
 
 
 @inline
-def _ask_for_lines(b, source, row_stride, column_stride, depth, columns, first, last):
-    """Fetch some of the lines of b that make up a panel of depth x columns, counted from first."""
+def _ask_for_lines(b, source, row_stride, column_stride, depth, columns, g, groups):
+    """Fetch the g-th of `groups` shares of the lines of b that make up a panel."""
     line = LINE // b.itemsize
-    across = (columns + line - 1) // line if column_stride == 1 else (depth + line - 1) // line
-    for number in range(first, last):
-        place, part = number // across, number % across * line
-        if column_stride == 1 and place < depth:
-            simd.prefetch_to_l2(b, source + place * row_stride + part)
-        elif column_stride != 1 and place < columns:
-            simd.prefetch_to_l2(b, source + place * column_stride + part)
+    if column_stride == 1:
+        share = (depth + groups - 1) // groups
+        for p in range(g * share, min(depth, (g + 1) * share)):
+            for j in range(0, columns, line):
+                simd.prefetch_to_l2(b, source + p * row_stride + j)
+    else:
+        share = (columns + groups - 1) // groups
+        for j in range(g * share, min(columns, (g + 1) * share)):
+            for p in range(0, depth, line):
+                simd.prefetch_to_l2(b, source + j * column_stride + p)
 
 
 @allocating
@@ -232,7 +235,6 @@ def _strip(
     buffer = simd.scratch(c, groups * ROWS * STRIDE)
     panel = simd.scratch(c, KC * width)
     tile = simd.scratch(c, ROWS * width)
-    share = (KC * width * c.itemsize // LINE + groups - 1) // groups  # of the next panel's lines
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         source_a = k0 * a_column
@@ -246,9 +248,8 @@ def _strip(
             coming = min(width, j1 - j - width)
             for g in range(groups):
                 _ask_for_lines(
-                    b, source + width * b_column, b_row, b_column, depth, coming, g * share,
-                    (g + 1) * share,
-                )  # fmt: skip
+                    b, source + width * b_column, b_row, b_column, depth, coming, g, groups
+                )
                 _tile(
                     tile, a, source_a, a_column, buffer, g, panel, plain(0), depth, c, j, n, m,
                     columns, add, bias, j, last, after, pre, y,
