@@ -1,6 +1,9 @@
 """Modules: what they register, name, save, load, print; layers and initial values as PyTorch's."""
 
 import copy
+import gc
+import pickle
+import weakref
 
 import numpy as np
 import pytest
@@ -118,6 +121,57 @@ def test_modules_convert_copy_and_apply():
     seen = []
     net.apply(lambda module: seen.append(type(module).__name__))
     assert seen == ["Embedding", "Linear", "Linear", "ModuleList", "Linear", "Net"]
+
+
+def test_what_is_registered_is_an_attribute_whoever_writes_it():
+    layer, other = nn.Linear(2, 3), nn.Parameter(tensorlite.ones(3, 2))
+    layer._parameters["weight"] = other
+    assert layer.weight is other and layer.__dict__["weight"] is other
+    layer._parameters |= {"extra": other}
+    assert layer.extra is other
+    assert layer._parameters.pop("extra") is other
+    with pytest.raises(AttributeError, match="extra"):
+        _ = layer.extra
+    layer._modules.update(inner=nn.Identity())
+    assert list(layer.children()) == [layer.inner]
+    layer._modules.clear()
+    assert not hasattr(layer, "inner")
+    layer.bias = None
+    assert layer.bias is None and layer._parameters["bias"] is None
+    layer._parameters = {"weight": layer.weight}
+    layer._parameters["bias"] = nn.Parameter(tensorlite.ones(3))
+    assert layer.bias is layer._parameters["bias"]
+    assert sorted(set(dir(layer))) == sorted(dir(layer))
+
+
+def test_a_name_of_the_class_is_not_hidden():
+    names = nn.ModuleDict()
+    names._modules["keys"] = nn.Identity()
+    assert list(names.keys()) == ["keys"]
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_has_registries_of_its_own(copied):
+    layer = nn.Linear(2, 3)
+    twin = copied(layer)
+    del twin.bias
+    twin.more = nn.Parameter(tensorlite.zeros(1))
+    assert [name for name, _ in twin.named_parameters()] == ["weight", "more"]
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    assert twin.more is twin._parameters["more"] and layer.bias is layer._parameters["bias"]
+
+
+def test_a_module_dies_with_its_last_reference():
+    gc.disable()
+    try:
+        layer = nn.Sequential(nn.Linear(2, 3))
+        weight = weakref.ref(layer[0].weight)
+        del layer
+        assert weight() is None
+    finally:
+        gc.enable()
 
 
 def test_zero_grad_forgets_or_zeroes():

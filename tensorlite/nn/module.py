@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple, Self
 
 from tensorlite.autograd import RemovableHandle, no_grad
@@ -32,6 +33,46 @@ class Keys(NamedTuple):
     unexpected_keys: list[str]
 
 
+class Registry(dict[str, Any]):
+    """Parameters, buffers or modules by name. Each is an attribute of its module at the same time,
+    whoever writes it: to find one through __getattr__ takes ten times as long as that."""
+
+    __slots__ = ("_module",)
+
+    def __init__(self, module: Module, items: Mapping[str, Any] | None = None) -> None:
+        self._module = weakref.ref(module)
+        self.update(items or {})
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        module = self._module()
+        if module is not None and not hasattr(type(module), name):
+            module.__dict__[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        super().__delitem__(name)
+        module = self._module()
+        if module is not None:
+            module.__dict__.pop(name, None)
+
+    pop = MutableMapping.pop
+    popitem = MutableMapping.popitem
+    clear = MutableMapping.clear
+    update = MutableMapping.update
+    setdefault = MutableMapping.setdefault
+
+    def __ior__(self, other: Any) -> Self:  # type: ignore[override, misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> Any:
+        """A copy belongs to nobody; Module.__setstate__ gives it a module."""
+        return dict, (dict(self),)
+
+
+_REGISTRIES = ("_parameters", "_buffers", "_modules")
+
+
 class Module:
     """The base of all layers and models.
 
@@ -44,9 +85,8 @@ class Module:
 
     def __init__(self) -> None:
         set_plain = object.__setattr__
-        set_plain(self, "_parameters", {})
-        set_plain(self, "_buffers", {})
-        set_plain(self, "_modules", {})
+        for kind in _REGISTRIES:
+            set_plain(self, kind, Registry(self))
         set_plain(self, "_transient", set())  # buffers that are not saved
         set_plain(self, "_forward_hooks", {})
         set_plain(self, "_forward_pre_hooks", {})
@@ -84,6 +124,13 @@ class Module:
 
     # ---------------------------------------------------------------------------------- attributes
 
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """As a copy or from a pickle."""
+        self.__dict__.update(state)
+        for kind in _REGISTRIES:
+            if kind in state:
+                self.__dict__[kind] = Registry(self, state[kind])
+
     def __setattr__(self, name: str, value: Any) -> None:
         registries = self.__dict__
         if "_parameters" not in registries:
@@ -111,12 +158,14 @@ class Module:
             self._buffers[name] = value
         elif name in self._modules and value is None:
             self._modules[name] = None
+        elif name in _REGISTRIES:
+            object.__setattr__(self, name, Registry(self, value))
         else:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         found = self.__dict__
-        for kind in ("_parameters", "_modules", "_buffers"):
+        for kind in _REGISTRIES:  # what a class attribute keeps from being one of the instance
             if kind in found and name in found[kind]:
                 return found[kind][name]
         near = difflib.get_close_matches(name, dir(self), n=1)
@@ -137,8 +186,8 @@ class Module:
         return bool(found)
 
     def __dir__(self) -> list[str]:
-        own = [*super().__dir__(), *self.__dict__.get("_parameters", {})]
-        return [*own, *self.__dict__.get("_buffers", {}), *self.__dict__.get("_modules", {})]
+        registered = [name for kind in _REGISTRIES for name in self.__dict__.get(kind, {})]
+        return list({*super().__dir__(), *registered})
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Assign a parameter by name; None keeps the name, as a layer without bias does."""
