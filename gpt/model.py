@@ -77,7 +77,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
-        self.activation = config.activation
+        names = {"gelu": "gelu_tanh", "relu2": "relu_squared"}
+        self.activation = names.get(config.activation, config.activation)
         if config.activation == "swiglu":
             self.gate = nn.Linear(config.n_embd, config.mlp_width, bias=config.bias)
         self.up = nn.Linear(config.n_embd, config.mlp_width, bias=config.bias)
@@ -90,11 +91,9 @@ class MLP(nn.Module):
             y = self.down(F.swiglu(self.gate(x), self.up(x)))  # (B, T, 4C) -> (B, T, C)
         else:  # down(activation(up(x))), with the activation on the way
             up, down = self.up, self.down
-            name = {"gelu": "gelu_tanh", "relu2": "relu_squared"}.get(self.activation)
             y = F.feed_forward(
-                x, up.weight, up.bias, down.weight, down.bias,
-                activation=name or self.activation,
-            )  # fmt: skip
+                x, up.weight, up.bias, down.weight, down.bias, activation=self.activation
+            )
         return self.dropout(y)
 
 

@@ -269,21 +269,29 @@ def _held(node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> set[int
     if not node.makes_new:
         return None
     held: set[int] = set()
-    values = [g]
+    if g is not None:
+        _add_memory(held, g)
     if node.saved:
         kept = () if retain else node.residuals
-        values += [value for name, value in node.saved.items() if name not in kept]
+        for name, value in node.saved.items():
+            if type(value) is np.ndarray:
+                if name not in kept:
+                    _add_memory(held, value)
+            elif type(value) is tuple and name not in kept:
+                for part in value:
+                    _add_memory(held, part)
     if len(gradients) > 1:  # what two of them share
         memories = [id(g if g.base is None else g.base) for g in gradients if type(g) is np.ndarray]
         if len(set(memories)) < len(memories):
             held.update(m for m in memories if memories.count(m) > 1)
-    for value in values:
-        for part in value if type(value) is tuple else (value,):
-            if type(part) is np.ndarray:
-                held.add(id(part))
-                if part.base is not None:
-                    held.add(id(part.base))
     return held
+
+
+def _add_memory(held: set[int], value: Any) -> None:
+    if type(value) is np.ndarray:
+        held.add(id(value))
+        if value.base is not None:
+            held.add(id(value.base))
 
 
 def _is_new(gi: Any, held: set[int]) -> bool:

@@ -101,9 +101,9 @@ def op(
     asks_needs = record.asks_needs
     new, array_type = object.__new__, np.ndarray
     nothing: dict[str, Any] = {}
-    most = arity if record.variadic else arity + len(record.options)
-    first_option = record.options[0] if record.options else ""
-    names = frozenset(record.options)
+    options_in_order = record.options
+    most = -1 if record.variadic else len(options_in_order)
+    names = frozenset(options_in_order)
 
     @functools.wraps(function)
     def call(*args: Any, **keywords: Any) -> Any:
@@ -112,11 +112,19 @@ def op(
         if keywords or len(args) != arity:
             if sizes and len(args) > 2:
                 args = (args[0], args[1:])
-            # The two usual cases, quickly: one option without its name, or all with theirs.
-            if len(args) == arity + 1 and most > arity and not keywords:
-                keywords = {first_option: args[arity]}
+            # The usual cases, quickly: some options without their names, the others with theirs.
+            extra = len(args) - arity
+            if extra == 1 and most > 0 and not keywords:
+                keywords = {options_in_order[0]: args[arity]}
                 args = args[:arity]
-            elif len(args) != arity or not names.issuperset(keywords):
+            elif 0 <= extra <= most and names.issuperset(keywords):
+                if extra:
+                    given = len(keywords) + extra
+                    keywords = {**dict(zip(options_in_order, args[arity:])), **keywords}  # noqa: B905
+                    if len(keywords) < given:
+                        record.bind(args, keywords)  # which says what is given twice
+                    args = args[:arity]
+            else:
                 args, keywords = record.bind(args, keywords)
             options = keywords
             for value in keywords.values():

@@ -186,6 +186,6 @@ def attention(q: Array, k: Array, v: Array, scale: float, offset: int) -> tuple[
     out, lse = np.empty((B, T, H, D), q.dtype), np.empty((B, H, T), q.dtype)
     _attention(
         flat(q), flat(k), flat(v), outer_strides(q), outer_strides(k), outer_strides(v),
-        out.reshape(-1), lse.reshape(-1), B, (H, G, T, S, D), scale, offset,
+        out.ravel(), lse.ravel(), B, (H, G, T, S, D), scale, offset,
     )  # fmt: skip
     return out.transpose(0, 2, 1, 3), lse

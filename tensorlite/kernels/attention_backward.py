@@ -190,7 +190,7 @@ def attention_backward(
     tensors = (g, q, k, v, out, gq, gk, gv)
     arrays = tuple([flat(x) for x in tensors])
     strides = tuple([outer_strides(x) for x in tensors])
-    rows, lse, sizes = T * (H // G), lse.reshape(-1), (H, G, T, S, D)
+    rows, lse, sizes = T * (H // G), lse.ravel(), (H, G, T, S, D)
 
     def run(*part: int) -> None:
         _attention_backward(arrays, strides, lse, B, sizes, scale, offset, *part)

@@ -185,7 +185,7 @@ def cross_entropy(
     losses, lse = np.empty(len(x), x.dtype), np.empty((len(x), 2), x.dtype)
     if len(x):
         s = np.array([smoothing], x.dtype)
-        _cross_entropy(x.ravel(), targets, ignore_index, s, losses, lse.reshape(-1))
+        _cross_entropy(x.ravel(), targets, ignore_index, s, losses, lse.ravel())
     return losses, lse
 
 
@@ -198,8 +198,8 @@ def cross_entropy_backward(
     """
     gx = np.empty(x.shape, x.dtype)
     if len(x):
-        s, flat = np.array([smoothing], x.dtype), gx.reshape(-1)
-        parts = lse.reshape(-1)
+        s, flat = np.array([smoothing], x.dtype), gx.ravel()
+        parts = lse.ravel()
         _cross_entropy_backward(g.ravel(), x.ravel(), targets, ignore_index, s, parts, flat)
     return gx
 
@@ -267,7 +267,7 @@ def linear_cross_entropy(
     for begin in range(0, rows, step):
         part = slice(begin, min(begin + step, rows))
         chunk = product(x[part], weight.T, out=logits[: part.stop - begin])
-        flat = chunk.reshape(-1)
+        flat = chunk.ravel()
         _cross_entropy_in_place(
             flat, targets[part], ignore_index, s, scales[part], losses[part], any(needs)
         )

@@ -79,6 +79,6 @@ def add(x: Array, y: Array, out: Array | None = None) -> Array:
     if x.size > SMALL and plain and x.flags.c_contiguous and y.flags.c_contiguous:
         z = np.empty(x.shape, x.dtype) if out is None else out
         if z.flags.c_contiguous:
-            _add(x.reshape(-1), y.reshape(-1), z.reshape(-1))
+            _add(x.ravel(), y.ravel(), z.ravel())
             return z
     return np.add(x, y, out)

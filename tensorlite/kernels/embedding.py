@@ -44,4 +44,4 @@ def embedding_backward_(gw: Array, g: Array, ids: Array) -> None:
     g (R, C), ids (R) int64 within [0, V), gw (V, C) contiguous.
     """
     if g.size:
-        _embedding_backward(g.ravel(), ids, gw.reshape(-1), g.shape[1])
+        _embedding_backward(g.ravel(), ids, gw.ravel(), g.shape[1])

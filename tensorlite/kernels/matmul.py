@@ -363,10 +363,10 @@ def gemm_batched(a, a_bases, a_row, a_column, b, b_bases, b_row, b_column, c, bi
 def _strided(x: Array) -> tuple[Array, int, int]:
     """A matrix as a flat array with its row and column strides, one of which is 1."""
     if x.flags.c_contiguous:
-        return x.reshape(-1), x.shape[1], 1
+        return x.ravel(), x.shape[1], 1
     if x.flags.f_contiguous:
-        return x.T.reshape(-1), 1, x.shape[0]
-    return np.ascontiguousarray(x).reshape(-1), x.shape[1], 1
+        return x.T.ravel(), 1, x.shape[0]
+    return np.ascontiguousarray(x).ravel(), x.shape[1], 1
 
 
 _NOTHING = {np.dtype(t): np.empty(0, t) for t in (np.float32, np.float64)}
@@ -397,12 +397,10 @@ def product(
     b_flat, b_row, b_column = _strided(b)
     if m <= SKINNY:
         a = np.ascontiguousarray(a)
-        gemm_few_rows(
-            a.reshape(-1), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k
-        )
+        gemm_few_rows(a.ravel(), b_flat, b_row, b_column, c.ravel(), added, accumulate, m, n, k)
     else:
         gemm(
-            *_strided(a), b_flat, b_row, b_column, c.reshape(-1), added, accumulate, m, n, k,
+            *_strided(a), b_flat, b_row, b_column, c.ravel(), added, accumulate, m, n, k,
             0, nothing, nothing,
         )  # fmt: skip
     return c
@@ -427,8 +425,8 @@ def linear_activation(
     nothing = _NOTHING[x.dtype]
     c, y = np.empty((m, n), x.dtype), np.empty((m, n), x.dtype)
     gemm(
-        *_strided(x), *_strided(weight.T), c.reshape(-1), nothing if bias is None else bias, False,
-        m, n, k, ACTIVATIONS.index(name), nothing, y.reshape(-1),
+        *_strided(x), *_strided(weight.T), c.ravel(), nothing if bias is None else bias, False,
+        m, n, k, ACTIVATIONS.index(name), nothing, y.ravel(),
     )  # fmt: skip
     return c, y
 
@@ -449,8 +447,8 @@ def product_activation_backward(
     nothing = _NOTHING[g.dtype]
     gc, y = np.empty((m, k), g.dtype), np.empty((m, k), g.dtype)
     gemm(
-        *_strided(g), *_strided(weight), gc.reshape(-1), nothing, False, m, k, n,
-        -ACTIVATIONS.index(name), c.reshape(-1), y.reshape(-1),
+        *_strided(g), *_strided(weight), gc.ravel(), nothing, False, m, k, n,
+        -ACTIVATIONS.index(name), c.ravel(), y.ravel(),
     )  # fmt: skip
     return gc, y
 
@@ -470,12 +468,12 @@ def matmul(a: Array, b: Array) -> Array:
     b_flat, b_bases, b_row, b_column = _batched(b, batch)
     if len(a_bases) == 1 and m > SKINNY:  # one large product uses all threads inside
         gemm(
-            a_flat, a_row, a_column, b_flat, b_row, b_column, c.reshape(-1), _NOTHING[a.dtype],
+            a_flat, a_row, a_column, b_flat, b_row, b_column, c.ravel(), _NOTHING[a.dtype],
             False, m, n, k, 0, _NOTHING[a.dtype], _NOTHING[a.dtype],
         )  # fmt: skip
     else:
         gemm_batched(
-            a_flat, a_bases, a_row, a_column, b_flat, b_bases, b_row, b_column, c.reshape(-1),
+            a_flat, a_bases, a_row, a_column, b_flat, b_bases, b_row, b_column, c.ravel(),
             _NOTHING[a.dtype], m, n, k,
         )  # fmt: skip
     return c
@@ -485,11 +483,11 @@ def _batched(x: Array, batch: tuple[int, ...]) -> tuple[Array, Array, int, int]:
     """A stack of matrices as a flat array, the offset of each, and the strides inside each."""
     rows, columns = x.shape[-2:]
     if x.flags.c_contiguous:
-        flat, row, column = x.reshape(-1), columns, 1
+        flat, row, column = x.ravel(), columns, 1
     elif x.mT.flags.c_contiguous:
-        flat, row, column = x.mT.reshape(-1), 1, rows
+        flat, row, column = x.mT.ravel(), 1, rows
     else:
-        flat, row, column = np.ascontiguousarray(x).reshape(-1), columns, 1
+        flat, row, column = np.ascontiguousarray(x).ravel(), columns, 1
     count = int(np.prod(x.shape[:-2]))
     bases = np.arange(count).reshape(x.shape[:-2]) * (rows * columns)
     return flat, np.broadcast_to(bases, batch).ravel(), row, column

@@ -110,7 +110,7 @@ def adamw_(
     root = math.sqrt(1 - beta2**step)
     constants = [shrink, added, 1 - beta1, beta2, 1 - beta2, size, root, eps]
     if p:
-        _adamw(p[0].reshape(-1), _table(p, g, m, v), np.array(constants, p[0].dtype))
+        _adamw(p[0].ravel(), _table(p, g, m, v), np.array(constants, p[0].dtype))
 
 
 # --------------------------------------------------------------------------------------------- SGD
@@ -177,7 +177,7 @@ def sgd_(
     """
     constants = [-lr, weight_decay, momentum, 1 - dampening]
     if p:
-        _sgd(p[0].reshape(-1), _table(p, g, b), np.array(constants, p[0].dtype), nesterov)
+        _sgd(p[0].ravel(), _table(p, g, b), np.array(constants, p[0].dtype), nesterov)
 
 
 # ----------------------------------------------------------------------------------- norms, scaling
@@ -222,7 +222,7 @@ def _sum_of_squares(x, table):
 
 def sum_of_squares(x: Arrays) -> float:
     """sum(x^2) over contiguous arrays of one type; sums of blocks are added up in float64."""
-    return float(_sum_of_squares(x[0].reshape(-1), _table(x))) if x else 0.0
+    return float(_sum_of_squares(x[0].ravel(), _table(x))) if x else 0.0
 
 
 @inline
@@ -252,7 +252,7 @@ def _scale(x, table, factor):
 def scale_(x: Arrays, factor: float) -> None:
     """x = factor x, in place, for contiguous arrays of one type."""
     if x:
-        _scale(x[0].reshape(-1), _table(x), np.array([factor], x[0].dtype))
+        _scale(x[0].ravel(), _table(x), np.array([factor], x[0].dtype))
 
 
 # ------------------------------------------------------------------------------ tables of addresses

@@ -116,24 +116,21 @@ def causal_attention(q: Any, k: Any, v: Any, *, scale: float | None = None) -> A
     decoding from a cache (T = 1), with the same bits. scale defaults to 1 / sqrt(D).
     """
     _check("causal_attention", q, k, v)
-    if q.ndim != 4 or k.shape[0] != q.shape[0]:
+    q_shape, k_shape = unwrap(q).shape, unwrap(k).shape
+    if len(q_shape) != 4 or k_shape[0] != q_shape[0]:
         raise OpError(
-            "causal_attention: takes (B, H, T, D) and (B, G, S, D), got "
-            f"{tuple(q.shape)} and {tuple(k.shape)}"
+            f"causal_attention: takes (B, H, T, D) and (B, G, S, D), got {q_shape} and {k_shape}"
         )
-    if q.shape[1] % max(k.shape[1], 1):
+    (_, H, T, D), (_, G, S, _) = q_shape, k_shape
+    if H % max(G, 1):
         raise OpError(
-            f"causal_attention: query heads must be a multiple of key heads, got {q.shape[1]} and "
-            f"{k.shape[1]}"
+            f"causal_attention: query heads must be a multiple of key heads, got {H} and {G}"
         )
-    if q.shape[2] > k.shape[2]:
+    if T > S:
         raise OpError(
-            f"causal_attention: there must be as many keys as queries, got {q.shape[2]} queries "
-            f"and {k.shape[2]} keys"
+            f"causal_attention: there must be as many keys as queries, got {T} queries and {S} keys"
         )
-    if scale is None:
-        scale = 1 / math.sqrt(q.shape[-1])
-    return _attention(q, k, v, scale, k.shape[2] - q.shape[2])
+    return _attention(q, k, v, 1 / math.sqrt(D) if scale is None else scale, S - T)
 
 
 def scaled_dot_product_attention(
@@ -200,15 +197,16 @@ def _repeat_heads(x: Any, times: int) -> Any:
 
 
 def _check(name: str, q: Any, k: Any, v: Any) -> None:
+    q, k, v = unwrap(q), unwrap(k), unwrap(v)
     if q.ndim < 2 or k.ndim != q.ndim or v.ndim != q.ndim:
         raise OpError(
             f"{name}: query, key and value must have as many axes, at least 2, got shapes "
-            f"{tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}"
+            f"{q.shape}, {k.shape}, {v.shape}"
         )
-    if q.shape[-1] != k.shape[-1] or tuple(k.shape[:-1]) != tuple(v.shape[:-1]):
+    if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1]:
         raise OpError(
             f"{name}: query and key must have one width, key and value one length, got shapes "
-            f"{tuple(q.shape)}, {tuple(k.shape)}, {tuple(v.shape)}"
+            f"{q.shape}, {k.shape}, {v.shape}"
         )
-    if not unwrap(q).dtype == unwrap(k).dtype == unwrap(v).dtype or unwrap(q).dtype.kind != "f":
+    if not q.dtype == k.dtype == v.dtype or q.dtype.kind != "f":
         raise OpError(f"{name}: all must have one floating dtype, got {q.dtype}, {k.dtype}")

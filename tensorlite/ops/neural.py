@@ -57,8 +57,12 @@ def _rows(x: Any) -> Any:
 def _floating(name: str, *arrays: Array | None) -> np.dtype[Any]:
     """The one floating-point type of all arrays, None aside."""
     kind = arrays[0].dtype  # type: ignore[union-attr]
-    if kind.kind == "f" and all(x is None or x.dtype is kind for x in arrays):
-        return kind
+    for x in arrays:
+        if x is not None and x.dtype is not kind:
+            break
+    else:
+        if kind.kind == "f":
+            return kind
     kinds = {x.dtype for x in arrays if x is not None}
     kind = kinds.pop()
     if kinds or kind.kind != "f":
