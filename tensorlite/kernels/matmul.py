@@ -11,7 +11,9 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
   A small b is packed by each thread for itself, and where a has few rows a panel at a time.
 - A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block.
-- Edges go through the same micro-kernel on panels padded with zeros; only what exists is stored.
+  A transposed a, as gradients of weights have it, is read where it lies.
+- A whole tile goes from registers to c. Edges go through the same micro-kernel on panels padded
+  with zeros, and through a buffer, of which what exists is stored.
 - Few rows (decoding) never pack: see few_rows.py.
 """
 
