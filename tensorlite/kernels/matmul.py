@@ -10,8 +10,8 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
 - b is packed once, in parallel, into panels of TILE_COLUMNS vectors: panel[k][column] (packing.py).
   A small b is packed by each thread for itself, and where a has few rows a panel at a time.
 - A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
-  and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block.
-  A transposed a, as gradients of weights have it, is read where it lies.
+  and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block
+  (tile.py). A transposed a, as gradients of weights have it, is read where it lies.
 - A whole tile goes from registers to c. Edges go through the same micro-kernel on panels padded
   with zeros, and through a buffer, of which what exists is stored.
 - Few rows (decoding) never pack: see few_rows.py.
@@ -24,10 +24,11 @@ from math import prod
 import numpy as np
 
 from tensorlite.kernels import pool, simd
-from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward, finish
+from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
 from tensorlite.kernels.packing import COLUMNS, ROWS, STRIDE, pack_columns, pack_rows
+from tensorlite.kernels.tile import product_tile
 
 PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 # Elements of b up to which each thread packs it for itself: sooner done than fetched from the core
@@ -41,121 +42,7 @@ SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 Array = np.ndarray
 
 
-# ---------------------------------------------------------------------------------- micro-kernel
-
-
-def _micro_kernels(vectors):
-    """The micro-kernel for rows of a packed by rows, and for columns, `step` elements from one to
-    the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs."""
-
-    @inline
-    def by_rows(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
-        t = simd.tile(b, ROWS, vectors)
-        width = COLUMNS * simd.lanes(b)
-        for p in range(depth):
-            t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
-        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
-            if add:
-                t = simd.tile_plus(t, c, at, c_row)
-            if biased:
-                t = simd.tile_plus(t, bias, bias_at, 0)
-            simd.tile_store(c, at, c_row, t)
-        else:
-            simd.tile_store(tile, 0, width, t)
-
-    @inline
-    def by_columns(a, i, step, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
-        t = simd.tile(b, ROWS, vectors)
-        width = COLUMNS * simd.lanes(b)
-        for p in range(depth):
-            t = simd.outer(t, a, i + p * step, b, j + p * width)
-        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
-            if add:
-                t = simd.tile_plus(t, c, at, c_row)
-            if biased:
-                t = simd.tile_plus(t, bias, bias_at, 0)
-            simd.tile_store(c, at, c_row, t)
-        else:
-            simd.tile_store(tile, 0, width, t)
-
-    return by_rows, by_columns
-
-
-_rows_by_panel, _columns_by_panel = _micro_kernels(COLUMNS)
-# For a last panel with no more columns than a vector: 65 columns take 5 halves, not 6.
-_rows_by_half, _columns_by_half = _micro_kernels(1)
-
-
 # ------------------------------------------------------------------------------------ the product
-
-
-@inline
-def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
-    """c = tile, or c + tile; the bias is added after the last block, as `c + bias` would."""
-    w = simd.lanes(c)
-    width = COLUMNS * w
-    zero = simd.zero(c)
-    for r in range(rows):
-        for q in range(COLUMNS):
-            here, n = at + r * stride + q * w, columns - q * w
-            v = simd.load(tile, r * width + q * w)
-            if n > 0:
-                if add:
-                    v = simd.take(c, here, n, zero) + v
-                if biased:
-                    v = v + simd.take(bias, bias_at + q * w, n, zero)
-                simd.put(c, here, n, v)
-
-
-@inline
-def _ask_for(c, at, stride):
-    """Fetch the lines of a tile, which is soon read; beyond c's end nothing is fetched."""
-    for r in range(ROWS):
-        simd.prefetch(c, at + r * stride)
-        simd.prefetch(c, at + r * stride + simd.lanes(c))
-
-
-@inline
-def _tile(
-    tile, a, a_at, a_column, buffer, g, packed, panel, depth, c, at, c_row, rows, columns, add,
-    bias, bias_at, last, after, pre, y,
-):  # fmt: skip
-    """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
-    w = simd.lanes(c)
-    at += g * ROWS * c_row
-    count = min(ROWS, rows - g * ROWS)
-    biased = last and bias.size > 0
-    # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
-    if add:
-        _ask_for(c, at, c_row)
-    if last and after < 0:
-        _ask_for(pre, at, c_row)
-    whole = count == ROWS and (columns == COLUMNS * w or columns == w)
-    i, step = a_at + g * ROWS, a_column
-    if count < ROWS:  # in the buffer, which is as far from a's first element as that says
-        i, step = (simd.address(buffer) - simd.address(a)) // a.itemsize, ROWS
-    if a_column == 1 and columns > w:
-        _rows_by_panel(
-            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
-            bias_at, biased,
-        )  # fmt: skip
-    elif a_column == 1:
-        _rows_by_half(
-            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
-            bias_at, biased,
-        )  # fmt: skip
-    elif columns > w:
-        _columns_by_panel(
-            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
-    else:
-        _columns_by_half(
-            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
-    if not whole:
-        _write(c, at, c_row, tile, count, columns, add, bias, bias_at, biased)
-    if last and after != 0:
-        finish(after, c, at, c_row, count, columns, pre, y)
 
 
 @allocating
@@ -183,7 +70,7 @@ def _block(
         for j in range(j0, j1, width):
             panel = k0 * panels * width + j * depth
             for g in range(groups):
-                _tile(
+                product_tile(
                     tile, a, source, a_column, buffer, g, packed, panel, depth, c,
                     c_base + i0 * c_row + j, c_row, rows, min(width, n - j), add, bias,
                     bias_base + j, last, after, pre, y,
@@ -252,7 +139,7 @@ def _strip(
                 _ask_for_lines(
                     b, source + width * b_column, b_row, b_column, depth, coming, g, groups
                 )
-                _tile(
+                product_tile(
                     tile, a, source_a, a_column, buffer, g, panel, plain(0), depth, c, j, n, m,
                     columns, add, bias, j, last, after, pre, y,
                 )  # fmt: skip
