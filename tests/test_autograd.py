@@ -473,3 +473,13 @@ def test_pieces_of_a_gradient_in_any_layout_are_joined() -> None:
 def test_an_op_of_several_says_that_it_needs_some() -> None:
     with pytest.raises((TypeError, RuntimeError, ValueError), match="cat"):
         tl.cat()
+
+
+def test_gradients_given_as_pieces_of_one_array_stay_the_callers():
+    x = tl.zeros(4, 3).requires_grad_()
+    whole = tl.ones(4, 3)
+    for _ in range(2):  # what arrives second is added to what was kept of the first
+        autograd.backward(x.split(2), whole.split(2))
+    assert (x.grad.numpy() == 2).all()
+    assert (whole.numpy() == 1).all()
+    assert not np.shares_memory(x.grad.numpy(), whole.numpy())

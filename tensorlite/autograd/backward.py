@@ -269,29 +269,27 @@ def _held(node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> set[int
     if not node.makes_new:
         return None
     held: set[int] = set()
-    if g is not None:
-        _add_memory(held, g)
-    if node.saved:
-        kept = () if retain else node.residuals
-        for name, value in node.saved.items():
-            if type(value) is np.ndarray:
-                if name not in kept:
-                    _add_memory(held, value)
-            elif type(value) is tuple and name not in kept:
-                for part in value:
-                    _add_memory(held, part)
+    _add_memory(held, g)
+    kept = () if retain else node.residuals
+    for name, value in (node.saved or {}).items():
+        if name not in kept:
+            _add_memory(held, value)
     if len(gradients) > 1:  # what two of them share
-        memories = [id(g if g.base is None else g.base) for g in gradients if type(g) is np.ndarray]
+        memories = [id(x if x.base is None else x.base) for x in gradients if type(x) is np.ndarray]
         if len(set(memories)) < len(memories):
             held.update(m for m in memories if memories.count(m) > 1)
     return held
 
 
 def _add_memory(held: set[int], value: Any) -> None:
+    """The numbers of an array and of what it is a view of; or of all in a tuple."""
     if type(value) is np.ndarray:
         held.add(id(value))
         if value.base is not None:
             held.add(id(value.base))
+    elif type(value) is tuple:
+        for part in value:
+            _add_memory(held, part)
 
 
 def _is_new(gi: Any, held: set[int]) -> bool:
