@@ -120,7 +120,8 @@ def op(
             elif 0 <= extra <= most and names.issuperset(keywords):
                 if extra:
                     given = len(keywords) + extra
-                    keywords = {**dict(zip(options_in_order, args[arity:])), **keywords}  # noqa: B905
+                    unnamed = zip(options_in_order, args[arity:], strict=False)
+                    keywords = {**dict(unnamed), **keywords}
                     if len(keywords) < given:
                         record.bind(args, keywords)  # which says what is given twice
                     args = args[:arity]

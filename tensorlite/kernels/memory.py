@@ -28,7 +28,6 @@ from numpy._core import multiarray
 
 # ----------------------------------------------------------------------------------------- aligned
 
-LINE = 64  # bytes of a cache line
 NAME = "tensorlite_lines"
 # A block of malloc's is a line and a word longer. What is handed out begins at its first whole line
 # that has a word before it, and the word says where the block begins. Of 4 MB and more, Linux is
@@ -41,11 +40,16 @@ declare void @free(ptr)
 declare ptr @memmove(ptr, ptr, i64)
 declare i32 @madvise(ptr, i64, i32)
 
-define internal ptr @first_line(ptr %block) {
+define internal ptr @line_of(ptr %block) {
   %number = ptrtoint ptr %block to i64
   %beyond = add i64 %number, 71
   %line = and i64 %beyond, -64
   %first = inttoptr i64 %line to ptr
+  ret ptr %first
+}
+
+define internal ptr @first_line(ptr %block) {
+  %first = call ptr @line_of(ptr %block)
   %word = getelementptr i8, ptr %first, i64 -8
   store ptr %block, ptr %word
   ret ptr %first
@@ -110,10 +114,7 @@ got:
   %block_number = ptrtoint ptr %block to i64
   %skip = sub i64 %from, %block_number
   %content = getelementptr i8, ptr %moved, i64 %skip
-  %number = ptrtoint ptr %moved to i64
-  %beyond = add i64 %number, 71
-  %line = and i64 %beyond, -64
-  %to = inttoptr i64 %line to ptr
+  %to = call ptr @line_of(ptr %moved)
   %copied = call ptr @memmove(ptr %to, ptr %content, i64 %size)
   %placed = call ptr @first_line(ptr %moved)
   ret ptr %placed

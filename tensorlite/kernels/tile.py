@@ -13,6 +13,19 @@ from tensorlite.kernels.packing import COLUMNS, ROWS, STRIDE
 # ---------------------------------------------------------------------------------- micro-kernel
 
 
+@inline
+def _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased):
+    """A whole tile goes straight from registers to c (238 -> 255 GFLOP/s), another to `tile`."""
+    if whole:
+        if add:
+            t = simd.tile_plus(t, c, at, c_row)
+        if biased:
+            t = simd.tile_plus(t, bias, bias_at, 0)
+        simd.tile_store(c, at, c_row, t)
+    else:
+        simd.tile_store(tile, 0, COLUMNS * simd.lanes(c), t)
+
+
 def _micro_kernels(vectors):
     """The micro-kernel for rows of a packed by rows, and for columns, `step` elements from one to
     the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs."""
@@ -23,14 +36,7 @@ def _micro_kernels(vectors):
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
-        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
-            if add:
-                t = simd.tile_plus(t, c, at, c_row)
-            if biased:
-                t = simd.tile_plus(t, bias, bias_at, 0)
-            simd.tile_store(c, at, c_row, t)
-        else:
-            simd.tile_store(tile, 0, width, t)
+        _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased)
 
     @inline
     def by_columns(a, i, step, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
@@ -38,14 +44,7 @@ def _micro_kernels(vectors):
         width = COLUMNS * simd.lanes(b)
         for p in range(depth):
             t = simd.outer(t, a, i + p * step, b, j + p * width)
-        if whole:  # straight from registers to c: 238 -> 255 GFLOP/s
-            if add:
-                t = simd.tile_plus(t, c, at, c_row)
-            if biased:
-                t = simd.tile_plus(t, bias, bias_at, 0)
-            simd.tile_store(c, at, c_row, t)
-        else:
-            simd.tile_store(tile, 0, width, t)
+        _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased)
 
     return by_rows, by_columns
 
