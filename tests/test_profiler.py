@@ -19,17 +19,17 @@ def rows(profile):
 
 
 def test_ops_are_counted_forward_and_backward():
-    x, y = tensors((3, 4), (4, 5))
+    x, y = tensors((60, 40), (40, 80))
     with profiler.profile() as p:
         for _ in range(2):
             (x @ y).sum().backward()
     found = rows(p)
     assert found["matmul"].calls == found["sum"].calls == 2
     assert found["matmul"].forward > 0 and found["matmul"].backward > 0
-    assert found["matmul"].flops == 2 * 3 * (2 * 3 * 4 * 5)
-    # Forward x, y and the product; backward its gradient, which is one number seen 15 times, what
-    # was saved, and both gradients.
-    forward, backward = 12 + 20 + 15, 1 + (12 + 20) + (12 + 20)
+    assert found["matmul"].flops == 2 * 3 * (2 * 60 * 40 * 80)
+    # Forward x, y and the product; backward its gradient, which is one number seen 4,800 times,
+    # what was saved, and both gradients.
+    forward, backward = 2400 + 3200 + 4800, 1 + (2400 + 3200) + (2400 + 3200)
     assert found["matmul"].bytes == 2 * 4 * (forward + backward)
 
 

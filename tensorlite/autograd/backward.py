@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
 
 from tensorlite.autograd import anomaly
 from tensorlite.autograd.graph import Addend, Node, Piece, Variable, arithmetic, state, unwrap, wrap
+from tensorlite.autograd.silence import silence
 from tensorlite.autograd.watch import post, region
 
 
@@ -105,76 +107,110 @@ def _walk(
     outputs = _sequence(outputs)
     if gradients is None or isinstance(gradients, Variable):
         gradients = [gradients] * len(outputs)
-    roots = [
-        (_edge(root), _first_gradient(name, root, g, create))
-        for root, g in zip(outputs, gradients, strict=True)
+    edges: Sequence[Any] = [_edge(root) for root in outputs]
+    arriving = [
+        _first_gradient(name, root, g, create) for root, g in zip(outputs, gradients, strict=True)
     ]
     asked = None if targets is None else {_edge(x): x for x in targets}
-    reach = None if asked is None else _reaching([edge for edge, _ in roots], asked)
+    reach = None if asked is None else _reaching(edges, asked)
     received: dict[Any, Any] = {}  # node or leaf -> its gradient so far
-    ours: set[Any] = set()  # those whose gradient is an array that nobody else holds
     heap: list[tuple[int, Node]] = []  # nodes that have received, the latest made on top
     found: Found = {}
 
-    def send(edge: Any, g: Any, fresh: bool) -> None:
-        if reach is not None and edge not in reach:
-            return
-        if edge in received:
-            before = received[edge]
-            if create:
-                received[edge] = before + g
-            elif edge in ours:
-                if type(g) is not Addend:
-                    arithmetic.add(before, g, before)
-                elif before.flags.c_contiguous:
-                    g.add_to(before)
-                else:
-                    arithmetic.add(before, g.whole(), before)
-            else:
-                g = g.whole() if type(g) is Addend else g
-                received[edge] = total = arithmetic.add(before, g, g if fresh else None)
-                if type(total) is np.ndarray:  # of arrays without axes NumPy makes numbers
-                    ours.add(edge)
-            return
-        received[edge] = g.whole() if type(g) is Addend else g
-        if fresh:
-            ours.add(edge)
-        if isinstance(edge, Node):
-            heapq.heappush(heap, (-edge.number, edge))
-
     recording, state.recording = state.recording, create
     try:
-        with np.errstate(all="ignore"):
-            for edge, g in roots:
-                send(edge, g, False)
-            del roots
+        with silence:
+            _send(edges, arriving, received, heap, reach, create)
             while heap:
                 node = heapq.heappop(heap)[1]
                 g = received.pop(node)
-                own = node in ours and asked is None
                 if node.hooks:
-                    g, own = _call_hooks(node, g, create), False
+                    g = _call_hooks(node, g, create)
                 if node.retained is not None and (variable := node.retained()) is not None:
                     _add_to_grad(variable, g, False, create)
                 if asked is not None and node in asked:
                     found[node] = asked[node], g, False  # the walk goes on with it
                     if not _leads_on(node, reach):
                         continue
+                edges = node.parents
                 if type(node) is Piece:
                     _fill_slot(node, g, received, heap)
                 else:
                     if type(g) is list:
                         g = _without_gaps(node, g)
-                    _pass_on(node, g, own, create, send, retain)
+                    arriving = _gradients(node, g, create)
                 if not retain:
                     node.free()
-            for leaf, g in received.items():
+                g = None  # from here on whoever holds it, or what was saved, is somebody else
+                if type(node) is not Piece:
+                    _send(edges, arriving, received, heap, reach, create)
+            for leaf in received:
                 if asked is None or leaf in asked:
-                    hooked = _call_hooks(leaf, g, create)
-                    found[leaf] = leaf, hooked, leaf in ours and not leaf.hooks
+                    ours = not leaf.hooks and _is_ours(received, leaf)
+                    found[leaf] = leaf, _call_hooks(leaf, received[leaf], create), ours
     finally:
         state.recording = recording
     return found
+
+
+def _send(
+    edges: Sequence[Any],
+    arriving: list[Any],
+    received: dict[Any, Any],
+    heap: list[tuple[int, Node]],
+    reach: set[Any] | None,
+    create: bool,
+) -> None:
+    """Hand each edge the gradient that arrives there; `arriving` lets go of them."""
+    for i, edge in enumerate(edges):
+        if edge is None or arriving[i] is None or (reach is not None and edge not in reach):
+            continue
+        if edge not in received:
+            if type(arriving[i]) is Addend:
+                arriving[i] = arriving[i].whole()
+            received[edge] = arriving[i]
+            if isinstance(edge, Node):
+                heapq.heappush(heap, (-edge.number, edge))
+        elif create:
+            received[edge] = received[edge] + arriving[i]
+        else:
+            _add(received, edge, arriving, i)
+    arriving.clear()
+
+
+def _add(received: dict[Any, Any], edge: Any, arriving: list[Any], i: int) -> None:
+    """received[edge] += arriving[i], in the memory of one of them if that is ours."""
+    ours = _is_ours(received, edge)
+    before = received[edge]
+    if type(arriving[i]) is Addend:
+        if ours and before.flags.c_contiguous:
+            arriving[i].add_to(before)
+            return
+        arriving[i] = arriving[i].whole()
+    if ours:
+        arithmetic.add(before, arriving[i], before)
+    else:
+        out = arriving[i] if _is_ours(arriving, i) else None
+        received[edge] = arithmetic.add(before, arriving[i], out)
+
+
+def _is_ours(holder: Any, key: Any) -> bool:
+    """Is the array holder[key] held by `holder` alone, and its memory by it alone? Then it may be
+    written to, or become a leaf's .grad. By the count of references, as PyTorch decides it too:
+    whoever might look at the array later, be it a node, a tensor or the caller, holds one."""
+    if getrefcount(holder[key]) > _ALONE or type(holder[key]) is not np.ndarray:
+        return False
+    array = holder[key]
+    if array.base is None:
+        return True
+    if getrefcount(array.base) > _ALONE or not array.flags.writeable:
+        return False
+    memory = array.base
+    return type(memory) is np.ndarray and memory.base is None and memory.size == array.size
+
+
+_nobodys = [np.empty(0)]
+_ALONE = getrefcount(_nobodys[0])  # the holder's reference, and that of the question itself
 
 
 def _first_gradient(name: str, root: Any, g: Any, create: bool) -> Any:
@@ -222,15 +258,12 @@ def _leads_on(node: Node, reach: set[Any] | None) -> bool:
     return reach is not None and any(parent in reach for parent in node.parents)
 
 
-def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: bool) -> None:
-    """Run a node's vjp and send each gradient to its parent, in the parent's shape and dtype.
-
-    own: nobody else holds g
-    """
+def _gradients(node: Node, g: Any, create: bool) -> list[Any]:
+    """A node's vjp at g: a gradient for each parent that wants one, in its shape and dtype."""
     if post.watcher is None:
-        gradients = node.gradients(g, create)
+        gradients = list(node.gradients(g, create))
     else:
-        gradients = post.watcher.backward(node, g, create)
+        gradients = list(post.watcher.backward(node, g, create))
     if len(gradients) != len(node.parents):
         raise RuntimeError(
             f"vjp of {node.name}: must return {len(node.parents)} gradients, one per "
@@ -239,70 +272,25 @@ def _pass_on(node: Node, g: Any, own: bool, create: bool, send: Any, retain: boo
     if anomaly.switch.on:
         gradients = [gi.whole() if type(gi) is Addend else gi for gi in gradients]
         anomaly.check_backward(node, gradients, g)
-    held = _held(node, None if own else g, gradients, retain)
     for i, (parent, gi) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None or gi is None:
+            gradients[i] = None
             continue
         like = parent if isinstance(parent, Node) else parent.array
-        if type(gi) is np.ndarray and gi.dtype is like.dtype and gi.shape == like.shape:
-            send(parent, gi, held is not None and _is_new(gi, held))
+        kind = type(gi)
+        if (
+            (kind is np.ndarray or (kind is Addend and not create))
+            and gi.dtype is like.dtype and gi.shape == like.shape
+        ):  # fmt: skip
             continue
-        if type(gi) is Addend:
-            if not create and like.dtype == gi.dtype and like.shape == gi.shape:
-                send(parent, gi, True)
-                continue
+        if kind is Addend:
             gi = gi.whole()
-        whole = gi
-        if not hasattr(gi, "shape"):
+        elif not hasattr(gi, "shape"):
             gi = np.asarray(gi)
         if like.dtype is not None and (gi.shape != like.shape or gi.dtype != like.dtype):
             gi = _fit(gi, like, f"vjp of {node.name}: gradient {i}")
-        new = type(gi) is np.ndarray and (gi is not whole and gi.base is None)
-        send(parent, gi, new or (held is not None and _is_new(gi, held)))
-
-
-def _held(node: Node, g: Any, gradients: Sequence[Any], retain: bool) -> set[int] | None:
-    """The memory that others hold besides one of the gradients, by the numbers of its arrays: what
-    is saved, and g unless it is None. A residual is the node's own, and the node is about to be
-    freed unless the graph is retained. None: of the users' own functions nothing is known.
-    """
-    if not node.makes_new:
-        return None
-    held: set[int] = set()
-    _add_memory(held, g)
-    kept = () if retain else node.residuals
-    for name, value in (node.saved or {}).items():
-        if name not in kept:
-            _add_memory(held, value)
-    if len(gradients) > 1:  # what two of them share
-        memories = [id(x if x.base is None else x.base) for x in gradients if type(x) is np.ndarray]
-        if len(set(memories)) < len(memories):
-            held.update(m for m in memories if memories.count(m) > 1)
-    return held
-
-
-def _add_memory(held: set[int], value: Any) -> None:
-    """The numbers of an array and of what it is a view of; or of all in a tuple."""
-    if type(value) is np.ndarray:
-        held.add(id(value))
-        if value.base is not None:
-            held.add(id(value.base))
-    elif type(value) is tuple:
-        for part in value:
-            _add_memory(held, part)
-
-
-def _is_new(gi: Any, held: set[int]) -> bool:
-    """Does nobody else hold this gradient's memory? Then a leaf may keep it without a copy, and
-    what else arrives at the same place is added into it."""
-    if type(gi) is not np.ndarray:
-        return False
-    memory = gi.base
-    if memory is None:
-        memory = gi
-    elif type(memory) is not np.ndarray or memory.size != gi.size or not gi.flags.writeable:
-        return False
-    return id(memory) not in held
+        gradients[i] = gi
+    return gradients
 
 
 def _fit(g: Any, like: Any, what: str) -> Any:

@@ -108,7 +108,6 @@ def _record(cls: type[Function], context: Context, args: Sequence[Any], output: 
     node.hooks = node.retained = None
     node.where = anomaly.caller() if anomaly.switch.on else ""
     node.saved = {}
-    node.residuals = ()
     node.versions = [(t.version, t.version[0], "saved tensor")
                      for t in context._saved if isinstance(t, Variable)]  # fmt: skip
     several = isinstance(output, tuple)
@@ -136,7 +135,6 @@ class FunctionNode(Node):
     """One recorded call of a Function."""
 
     __slots__ = ("context", "made")
-    makes_new = False  # who knows what a user's backward returns
     context: Any
     made: list[int]  # the ids of forward's outputs
 

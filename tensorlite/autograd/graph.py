@@ -12,7 +12,7 @@ import itertools
 import threading
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar, cast, overload
+from typing import Any, Self, TypeAlias, TypeVar, cast, overload
 
 import numpy as np
 
@@ -70,19 +70,14 @@ class Node:
     """One recorded call: its parents, what its vjp needs, and the shape of its result."""
 
     __slots__ = (
-        "__weakref__", "dtype", "hooks", "number", "op", "parents", "residuals", "retained",
-        "saved", "shape", "versions", "where",
+        "__weakref__", "dtype", "hooks", "number", "op", "parents", "retained", "saved", "shape",
+        "versions", "where",
     )  # fmt: skip
-
-    makes_new: ClassVar[bool] = (
-        True  # a gradient that is neither g nor saved is held by nobody else
-    )
 
     op: Any
     number: int  # nodes are numbered as they are made, so a parent's number is always lower
     parents: Sequence[Node | Variable | None]  # a node, a leaf, or None: no gradient wanted
     saved: dict[str, Any] | None  # what the vjp needs, by name; None once freed
-    residuals: Any  # the names among them of what the op made for its vjp alone
     versions: list[tuple[list[Any], int, str]]  # (version of a saved variable, its count, name)
     shape: Any  # of the result; several results: a tuple of (shape, dtype)
     dtype: Any
@@ -174,7 +169,6 @@ def piece_of(node: Node, index: int, array: Any) -> Piece:
     piece.parents = [node]
     piece.index = index
     piece.saved = {}
-    piece.residuals = ()
     piece.versions = []
     piece.shape = array.shape
     piece.dtype = array.dtype

@@ -367,7 +367,6 @@ class Op:
                     )
                 saved[name] = value
         node.saved = saved
-        node.residuals = residuals.keys()
         node.versions = versions
         return node
 

@@ -285,7 +285,6 @@ def product(
     added = nothing if bias is None else bias
     b_flat, b_row, b_column = _strided(b)
     if m <= SKINNY:
-        a = np.ascontiguousarray(a)
         gemm_few_rows(a.ravel(), b_flat, b_row, b_column, c.ravel(), added, accumulate, m, n, k)
     else:
         gemm(

@@ -70,6 +70,8 @@ def _check_batches(x: tuple[int, ...], y: tuple[int, ...]) -> None:
 
 def _matmul_gx(g: Array, y: Array) -> Array:
     """gx = g @ y.T; that x was a vector shows in g's missing axis."""
+    if type(g) is type(y) is np.ndarray and g.ndim == y.ndim == 2:
+        return product(g, y.T)  # the usual case, quickly
     if y.ndim == 1:
         return mul(unsqueeze(g, -1), y)
     if g.ndim == y.ndim - 1:
@@ -79,6 +81,8 @@ def _matmul_gx(g: Array, y: Array) -> Array:
 
 def _matmul_gy(g: Array, x: Array, y_shape: tuple[int, ...]) -> Array:
     """gy = x.T @ g, summed over the batch at once where y had none."""
+    if type(g) is type(x) is np.ndarray and g.ndim == x.ndim == 2:
+        return product(x.T, g)
     if x.ndim == 1:
         return mul(g, x) if len(y_shape) == 1 else mul(unsqueeze(x, -1), unsqueeze(g, -2))
     rows = _rows(x)

@@ -6,6 +6,7 @@ dim is an axis, several, or None for all; keepdim leaves axes of length 1 in the
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ def _name(name: str, whole: int, part: int) -> Callable[[Node], str]:
 @op(method=True, grad_name=_name("Sum", 0, 1))
 def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
     """The sum over dim; of integers, in int64."""
-    axes = axes_of(dim, x.ndim)
+    axes = tuple(range(x.ndim)) if dim is None else axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
     return _add_up(x, axes, numpy, None, keepdim), {"axes": axes}
 
@@ -54,11 +55,31 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
 @op(view=True)
 def spread(x: Array, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """x repeated over the axes that were summed: the reverse of sum."""
-    kept = [1 if i in axes else n for i, n in enumerate(shape)]
-    return stretched(np.asarray(x).reshape(kept), shape)
+    return _spread(x, shape, axes)
 
 
-sum.rules(lambda g, x_shape, axes: spread(g, x_shape, axes))
+_SMALL = 1 << 12  # elements that are sooner written than read as a view by what comes next
+
+
+def _spread(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    x = np.asarray(x)
+    if x.size == 1:
+        if math.prod(shape) > _SMALL:
+            return stretched(x, shape)
+        y = np.empty(shape, x.dtype)
+        y[...] = x
+        return y
+    return stretched(x.reshape([1 if i in axes else n for i, n in enumerate(shape)]), shape)
+
+
+def _sum_gradient(g: Any, x_shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """gx = g, everywhere"""
+    if type(g) is np.ndarray:
+        return _spread(g, x_shape, axes)  # without the cost of an op
+    return spread(g, x_shape, axes)
+
+
+sum.rules(_sum_gradient)
 spread.rules(lambda g, axes, x_shape: reshape(sum(g, axes), x_shape))
 
 
