@@ -20,6 +20,7 @@ from tensorlite.kernels.panels import (
     STRIDE,
     add_products,
     add_products_transposed,
+    ask_for_head,
     flat,
     outer_strides,
     pack_rows,
@@ -27,11 +28,14 @@ from tensorlite.kernels.panels import (
     products,
     unpack_rows,
 )
+from tensorlite.kernels.pool import THREADS, load
 
 Array = np.ndarray
 
 BACK_KEYS = 96  # whole panels both as rows (of gk and gv) and as columns (of scores)
 BACK_ROWS = 4 * ROWS
+AHEAD = 1 << 14  # elements of a head up to which the next one's are fetched while it is computed
+ENOUGH = 1 << 19  # multiply-adds a product that make a task
 
 
 @inline
@@ -41,30 +45,33 @@ def _weights_backward(p, gp, at, seen, keys, lse, delta):
     w = simd.lanes(p)
     nothing = simd.splat(p.dtype.type(-np.inf))
     zero = simd.zero(p)
-    for j in range(0, keys, w):
+    j = 0
+    while j < seen:
         e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - lse)
         simd.store(p, at + j, e)
         simd.store(gp, at + j, e * (simd.take(gp, at + j, seen - j, zero) - delta))
+        j += w
+    while j < keys:
+        simd.store(p, at + j, zero)
+        simd.store(gp, at + j, zero)
+        j += w
 
 
 @allocating
 def _backward(
-    task, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes, scale, offset,
-    key_run, row_run, want_q, want_kv,
+    task, run, tasks, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
+    scale, offset, key_run, row_run, want_q, want_kv,
 ):  # fmt: skip
-    """A range of keys with a range of rows of one batch and key head. Either range is everything,
-    or the task's own part of gk and gv (all rows, some keys) or of gq (all keys, some rows)."""
+    """`run` pieces of work, each a range of keys with a range of rows of one batch and key head.
+    Either range is everything, or the piece's own part of gk and gv (all rows, some keys) or of gq
+    (all keys, some rows)."""
     H, G, T, S, D = sizes
     heads = H // G
     key_runs, row_runs = (S + key_run - 1) // key_run, (T * heads + row_run - 1) // row_run
-    task, row_from = task // row_runs, task % row_runs * row_run
-    task, key_from = task // key_runs, task % key_runs * key_run
-    batch, head = task // G, task % G
-    row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
     w = simd.lanes(q)
     panel = COLUMNS * w
     width = (D + panel - 1) // panel * panel
-    rows = row_to - row_from
+    most = min(T * heads, row_run)
     queries = simd.scratch(q, BACK_ROWS * STRIDE)
     gout = simd.scratch(q, BACK_ROWS * STRIDE)
     p = simd.scratch(q, BACK_ROWS * STRIDE)
@@ -74,88 +81,127 @@ def _backward(
     values_across = simd.scratch(q, BACK_KEYS * D)
     gkeys = simd.scratch(q, BACK_KEYS * width)
     gvalues = simd.scratch(q, BACK_KEYS * width)
-    gqueries = np.zeros((rows + ROWS if want_q else 0) * width, q.dtype)
-    lses = simd.scratch(q, rows)
-    deltas = simd.scratch(q, rows)
+    gqueries = simd.scratch(q, (most + ROWS if want_q else 0) * width)
+    lses = simd.scratch(q, most)
+    deltas = simd.scratch(q, most)
     one, zero = q.dtype.type(1), simd.zero(q)
-    q_at = batch * qs[0] + head * heads * qs[1]
-    g_at = batch * gs[0] + head * heads * gs[1]
-    o_at = batch * os[0] + head * heads * os[1]
-    k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
 
+    for piece in range(task * run, min((task + 1) * run, tasks)):
+        row_from = piece % row_runs * row_run
+        key_from = piece // row_runs % key_runs * key_run
+        place = piece // row_runs // key_runs
+        batch, head = place // G, place % G
+        row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
+        rows = row_to - row_from
+        q_at = batch * qs[0] + head * heads * qs[1]
+        g_at = batch * gs[0] + head * heads * gs[1]
+        o_at = batch * os[0] + head * heads * os[1]
+        k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
+        after = min(place + 1, tasks // (row_runs * key_runs) - 1)
+        after, after_head = after // G, after % G
+        _gather_rows(
+            lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + head * heads, heads, T,
+            row_from, rows, D,
+        )  # fmt: skip
+        for i in range(0, gqueries.size, w):
+            simd.put(gqueries, i, gqueries.size - i, zero)
+
+        for key in range(key_from, key_to, BACK_KEYS):
+            count = min(BACK_KEYS, key_to - key)
+            pack_rows(keys, width, width, k, k_at, ks, 1, key, count, D, one)
+            pack_transposed(keys_across, k, k_at + key * ks[2], ks[2], count, D)
+            pack_transposed(values_across, v, v_at + key * vs[2], vs[2], count, D)
+            for i in range(0, BACK_KEYS * width, w):
+                simd.store(gkeys, i, zero)
+                simd.store(gvalues, i, zero)
+            unseen = max(0, (key - offset) * heads - row_from)  # rows that see none of these keys
+            for block in range(unseen // BACK_ROWS * BACK_ROWS, rows, BACK_ROWS):
+                n = min(BACK_ROWS, rows - block)
+                row = row_from + block
+                pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, n, D, scale)
+                pack_rows(gout, STRIDE, width, g, g_at, gs, heads, row, n, D, one)
+                for first in range(0, n, ROWS):
+                    m = min(ROWS, n - first)
+                    here = row + first
+                    if most * D <= AHEAD and S <= BACK_KEYS:
+                        next_q = after * qs[0] + after_head * heads * qs[1]
+                        next_g = after * gs[0] + after_head * heads * gs[1]
+                        next_o = after * os[0] + after_head * heads * os[1]
+                        next_k = after * ks[0] + after_head * ks[1]
+                        next_v = after * vs[0] + after_head * vs[1]
+                        ask_for_head(q, next_q, qs, heads, here, m, D)
+                        ask_for_head(g, next_g, gs, heads, here, m, D)
+                        ask_for_head(out, next_o, os, heads, here, m, D)
+                        ask_for_head(k, next_k, ks, 1, here, min(m, S - here), D)
+                        ask_for_head(v, next_v, vs, 1, here, min(m, S - here), D)
+                    seen = min(count, (here + m - 1) // heads + offset + 1 - key)
+                    at = first * STRIDE
+                    for j in range(0, seen, panel):
+                        products(p, at + j, queries, at, keys_across, j * D, panel, D, m)
+                        products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
+                    for r in range(first, first + m):
+                        own = min(count, (row + r) // heads + offset + 1 - key)
+                        it = block + r
+                        _weights_backward(p, gp, r * STRIDE, own, count, lses[it], deltas[it])
+                    if want_q and seen > 0:
+                        to = (block + first) * width
+                        add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
+                if want_kv:
+                    for j in range(0, count, ROWS):
+                        m = min(ROWS, count - j)
+                        start = max(0, (key + j - offset) * heads - row)  # the first to see j
+                        left = n - start
+                        if left > 0:
+                            to, at = j * width, start * STRIDE
+                            add_products_transposed(
+                                gvalues, to, width, p, at + j, gout, at, left, m
+                            )
+                            add_products_transposed(
+                                gkeys, to, width, gp, at + j, queries, at, left, m
+                            )
+            if want_kv:
+                gk_at = batch * gks[0] + head * gks[1]
+                gv_at = batch * gvs[0] + head * gvs[1]
+                unpack_rows(gkeys, width, gk, gk_at, gks, 1, key, count, D, one)
+                unpack_rows(gvalues, width, gv, gv_at, gvs, 1, key, count, D, one)
+        if want_q:
+            gq_at = batch * gqs[0] + head * heads * gqs[1]
+            unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
+
+
+@inline
+def _gather_rows(lses, deltas, g, g_at, gs, out, o_at, os, lse, head, heads, T, row, rows, depth):
+    """What a row needs of its own: lse, and delta = sum(g out)."""
+    w = simd.lanes(g)
+    zero = simd.zero(g)
     for r in range(rows):
-        t, h = (row_from + r) // heads, (row_from + r) % heads
-        largest = lse[(batch * H + head * heads + h) * T + t]
-        lses[r] = largest if largest > -np.inf else q.dtype.type(0)  # -inf: sees no key
+        t, h = (row + r) // heads, (row + r) % heads
+        largest = lse[(head + h) * T + t]
+        lses[r] = largest if largest > -np.inf else g.dtype.type(0)  # -inf: sees no key
         g_row, o_row = g_at + t * gs[2] + h * gs[1], o_at + t * os[2] + h * os[1]
         delta = zero
-        for d in range(0, D, w):
-            y = simd.take(out, o_row + d, D - d, zero)
-            delta = simd.fma(simd.take(g, g_row + d, D - d, zero), y, delta)
+        for d in range(0, depth, w):
+            y = simd.take(out, o_row + d, depth - d, zero)
+            delta = simd.fma(simd.take(g, g_row + d, depth - d, zero), y, delta)
         deltas[r] = simd.total(delta)
-
-    for key in range(key_from, key_to, BACK_KEYS):
-        count = min(BACK_KEYS, key_to - key)
-        pack_rows(keys, width, width, k, k_at, ks, 1, key, count, D, one)
-        pack_transposed(keys_across, k, k_at + key * ks[2], ks[2], count, D)
-        pack_transposed(values_across, v, v_at + key * vs[2], vs[2], count, D)
-        for i in range(0, BACK_KEYS * width, w):
-            simd.store(gkeys, i, zero)
-            simd.store(gvalues, i, zero)
-        unseen = max(0, (key - offset) * heads - row_from)  # rows that see none of these keys
-        for block in range(unseen // BACK_ROWS * BACK_ROWS, rows, BACK_ROWS):
-            n = min(BACK_ROWS, rows - block)
-            row = row_from + block
-            pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, n, D, scale)
-            pack_rows(gout, STRIDE, width, g, g_at, gs, heads, row, n, D, one)
-            for first in range(0, n, ROWS):
-                m = min(ROWS, n - first)
-                seen = min(count, (row + first + m - 1) // heads + offset + 1 - key)
-                at = first * STRIDE
-                for j in range(0, seen, panel):
-                    products(p, at + j, queries, at, keys_across, j * D, panel, D, m)
-                    products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
-                for r in range(first, first + m):
-                    own = min(count, (row + r) // heads + offset + 1 - key)
-                    here = block + r
-                    _weights_backward(p, gp, r * STRIDE, own, count, lses[here], deltas[here])
-                if want_q and seen > 0:
-                    to = (block + first) * width
-                    add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
-            if want_kv:
-                for j in range(0, count, ROWS):
-                    m = min(ROWS, count - j)
-                    start = max(0, (key + j - offset) * heads - row)  # the first row that sees j
-                    left = n - start
-                    if left > 0:
-                        to, at = j * width, start * STRIDE
-                        add_products_transposed(gvalues, to, width, p, at + j, gout, at, left, m)
-                        add_products_transposed(gkeys, to, width, gp, at + j, queries, at, left, m)
-        if want_kv:
-            unpack_rows(
-                gkeys, width, gk, batch * gks[0] + head * gks[1], gks, 1, key, count, D, one
-            )
-            unpack_rows(
-                gvalues, width, gv, batch * gvs[0] + head * gvs[1], gvs, 1, key, count, D, one
-            )
-    if want_q:
-        gq_at = batch * gqs[0] + head * heads * gqs[1]
-        unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
 
 
 @kernel
 def _attention_backward(
     arrays, strides, lse, B, sizes, scale, offset, key_run, row_run, want_q, want_kv
 ):
-    H, G, T, S, _ = sizes
+    H, G, T, S, D = sizes
     g, q, k, v, out, gq, gk, gv = arrays
     gs, qs, ks, vs, os, gqs, gks, gvs = strides
     rows = T * (H // G)
+    tasks = B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run)
+    work = min(key_run, S) * min(row_run, rows) * D
+    run = max(1, min(ENOUGH // work, tasks // (8 * load(THREADS))))
     parallel_for(
         _backward,
-        B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run),
+        (tasks + run - 1) // run,
         (
-            g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
+            run, tasks, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
             q.dtype.type(scale), offset, key_run, row_run, want_q, want_kv,
         ),
     )  # fmt: skip
