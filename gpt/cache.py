@@ -44,6 +44,8 @@ class KVCache:
         self.batch_size = batch_size
         self.max_length = max_length
         self.length = 0
+        self._views_of: tuple[Tensor, Tensor, int, int] | None = None
+        self._views: list[tuple[Tensor, ...]] = []
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Write k, v (B, H, T, D) behind the first `length` positions of the layer; return all of
@@ -59,10 +61,24 @@ class KVCache:
             raise ValueError(
                 f"KVCache: made for {self.keys.dtype}, got {k.dtype}; pass dtype= when making it"
             )
-        end = self.length + T
-        self.keys[layer, :, :, self.length : end] = k
-        self.values[layer, :, :, self.length : end] = v
-        return self.keys[layer, :, :, :end], self.values[layer, :, :, :end]
+        new_k, new_v, all_k, all_v = self._views_up_to(self.length + T)[layer]
+        new_k[...] = k
+        new_v[...] = v
+        return all_k, all_v
+
+    def _views_up_to(self, end: int) -> list[tuple[Tensor, ...]]:
+        """For each layer the places of its new keys and values, and all of both up to `end`.
+
+        Made once a pass, not layer by layer: a view costs as much as any op.
+        """
+        of = self._views_of
+        same = of is not None and of[0] is self.keys and of[1] is self.values
+        if of is None or not same or of[2:] != (self.length, end):
+            self._views_of = (self.keys, self.values, self.length, end)
+            places = [x[:, :, :, self.length : end].unbind(0) for x in (self.keys, self.values)]
+            wholes = [x[:, :, :, :end].unbind(0) for x in (self.keys, self.values)]
+            self._views = list(zip(*places, *wholes, strict=True))
+        return self._views
 
     def __repr__(self) -> str:
         layers, _, heads, _, width = self.keys.shape

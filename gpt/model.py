@@ -37,7 +37,7 @@ class Attention(nn.Module):
     def __init__(self, config: GPTConfig, layer: int) -> None:
         super().__init__()
         self.layer = layer
-        self.heads = (config.n_head, config.kv_heads, config.head_width)
+        self.heads = (config.n_head, config.kv_heads, config.kv_heads)
         widths = (config.n_head + 2 * config.kv_heads) * config.head_width
         self.qkv = nn.Linear(config.n_embd, widths, bias=config.bias)
         self.out = nn.Linear(config.n_embd, config.n_embd, bias=config.bias)
@@ -45,16 +45,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation | None, cache: KVCache | None) -> Tensor:
         """(B, T, C) -> (B, T, C)"""
-        B, T, C = x.shape
-        H, G, D = self.heads
-        heads = self.qkv(x).view(B, T, H + 2 * G, D).transpose(1, 2)  # (B, H + 2G, T, D)
-        q, k, v = heads.split([H, G, G], dim=1)  # (B, H, T, D), (B, G, T, D), (B, G, T, D)
+        q, k, v = F.split_heads(self.qkv(x), self.heads)  # (B, H, T, D), (B, G, T, D) twice
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
         if cache is not None:
             k, v = cache.append(self.layer, k, v)  # (B, G, S, D)
-        y = F.causal_attention(q, k, v)  # (B, H, T, D)
-        y = y.transpose(1, 2).reshape(B, T, C)  # heads side by side
+        y = F.merge_heads(F.causal_attention(q, k, v))  # (B, T, C), heads side by side
         return self.dropout(self.out(y))
 
 

@@ -31,6 +31,12 @@ def _fused(x: Any, weight: Any, *options: Any) -> Any:
     return np.asarray(_losses(x @ weight.T, *loss).sum() * scale, x.dtype)
 
 
+def _heads(x: Any, heads: Any) -> Any:
+    B, T, C = x.shape
+    y = np.moveaxis(x.reshape(B, T, 4, C // 4), 2, 1)
+    return tuple(np.split(y, np.cumsum(heads)[:-1], axis=1))
+
+
 CLASSES = {"target": Ids("A", below="c"), "ignore_index": OneOf(-100, 0)}
 SMOOTHING = OneOf(0.0, 0.1)
 
@@ -40,6 +46,12 @@ FUSED = [
         [Real("2 4 A c"), Real("2 2 B c"), Real("2 2 B c")],
         _attention,
         {"scale": 0.7, "offset": OneOf(-1, 0, 1, 9)},
+    ),
+    Row("split_heads", [Real("2 B 8")], _heads, {"heads": OneOf([2, 1, 1], (4,), [1, 3])}),
+    Row(
+        "merge_heads",
+        [Real("A 3 B C")],
+        lambda x: np.moveaxis(x, 1, 2).reshape(len(x), x.shape[2], 3 * x.shape[3]),
     ),
     Row("row_losses", [Real("A c")], _losses, {**CLASSES, "label_smoothing": SMOOTHING}),
     Row(

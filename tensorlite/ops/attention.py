@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,11 @@ from tensorlite.kernels.attention_backward import attention_backward
 from tensorlite.kernels.panels import WIDEST
 from tensorlite.ops.compare import masked_fill
 from tensorlite.ops.elementwise import minus, mul, plus
+from tensorlite.ops.join import rejoined
 from tensorlite.ops.linalg import matmul
 from tensorlite.ops.neural import on_tape, softmax
 from tensorlite.ops.reduce import sum
-from tensorlite.ops.shape import reshape, unsqueeze
+from tensorlite.ops.shape import Sizes, reshape, unsqueeze
 
 
 @op
@@ -44,6 +46,41 @@ def _(g: Any, q: Any, k: Any, v: Any, out: Any, lse: Array, scale: float, offset
     return attention_backward(
         rows(g), rows(q), rows(k), rows(v), out, lse, scale, offset, *_gradients_like(q, k, v)
     )
+
+
+@op(functional=True, view=True)
+def split_heads(x: Array, *, heads: Sizes) -> tuple[Array, ...]:
+    """Heads that lie side by side as an axis of their own: x (B, T, N D), N the sum of `heads`
+    -> a view (B, n, T, D) for each n among them: of [H, G, G], queries, keys and values."""
+    ends = [0, *accumulate(heads)]
+    whole = ends[-1]
+    if not heads or min(heads) < 1 or x.ndim != 3 or x.shape[2] % whole:
+        raise OpError(
+            f"split_heads: the last of three axes must hold {list(heads)} heads, positive numbers, "
+            f"of one width, got shape {x.shape}"
+        )
+    B, T, C = x.shape
+    y = x.reshape(B, T, whole, C // whole).swapaxes(1, 2)
+    return tuple([y[:, a:b] for a, b in pairwise(ends)])
+
+
+@split_heads.vjp
+def _(g: Any) -> Any:
+    return merge_heads(rejoined(g, 1))
+
+
+@op(functional=True, view=True)
+def merge_heads(x: Array) -> Array:
+    """Heads side by side: (B, H, T, D) -> (B, T, H D). A view of what attention returns."""
+    if x.ndim != 4:
+        raise OpError(f"merge_heads: takes (B, H, T, D), got shape {x.shape}")
+    B, H, T, D = x.shape
+    return x.swapaxes(1, 2).reshape(B, T, H * D), {"H": H}
+
+
+@merge_heads.vjp
+def _(g: Any, H: int) -> Any:
+    return split_heads(g, [H])[0]
 
 
 def _gradients_like(q: Array, k: Array, v: Array) -> tuple[Array, ...]:

@@ -129,8 +129,13 @@ def split(x: Array, *, split_size_or_sections: int | Sizes, dim: int = 0) -> tup
 
 @split.vjp
 def _(g, dim):
-    whole = _uncut(g, dim)
-    return cat(g, dim) if whole is None else whole
+    return rejoined(g, dim)
+
+
+def rejoined(pieces: Sequence[Any], dim: int) -> Any:
+    """Consecutive pieces as one again, without a copy where they still lie in one array."""
+    whole = _uncut(pieces, dim)
+    return cat(pieces, dim) if whole is None else whole
 
 
 def _uncut(pieces: Sequence[Any], dim: int) -> Any:
