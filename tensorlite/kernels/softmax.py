@@ -72,6 +72,14 @@ def _walk_back(function):
 # ----------------------------------------------------------------------------------------- softmax
 
 
+@inline
+def _write(y, to, end, past, e, at, share):
+    """y[to:] = share e[at:], of as many elements as can be written at once; how many that were."""
+    m = simd.stretch(y, to, end, past)
+    simd.put_past(y, to, m, simd.load(e, at) * share, past)
+    return m
+
+
 @_walk
 @allocating
 def _softmax(task, x, y, rows, n, run):
@@ -79,22 +87,30 @@ def _softmax(task, x, y, rows, n, run):
     low = simd.splat(x.dtype.type(-np.inf))
     past = y.size > simd.FAR
     ahead = max(n, simd.AHEAD)
-    row = simd.scratch(x, n + w)  # y itself would be fetched, only to be written over
+    # The exponentials of two rows, in turn; y itself would be fetched, only to be written over. A
+    # row is written while those of the next are computed, for memory would idle, and then the
+    # processor (4,096 x 1,024 on one thread: 1.1 -> .82 ms).
+    e = simd.scratch(x, 2 * (n + w))
+    share = x.dtype.type(0)
+    to = end = back = 0  # where the row before goes, and how far from there its exponentials are
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
+        here = r % 2 * (n + w) - start
         top = _largest(x, start, stop)
         s = simd.zero(x)
         for i in range(start, stop, w):
             simd.prefetch_to_l2(x, i + ahead)  # of a next row: 1.38 -> 1.1 ms at 4,096 x 1,024
-            e = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
-            simd.store(row, i - start, e)
-            s += e
+            v = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
+            simd.store(e, here + i, v)
+            s += v
+            if to < end:
+                to += _write(y, to, end, past, e, back + to, share)
+        while to < end:
+            to += _write(y, to, end, past, e, back + to, share)
         share = x.dtype.type(1) / simd.total(s)
-        i = start
-        while i < stop:
-            m = simd.stretch(y, i, stop, past)
-            simd.put_past(y, i, m, simd.load(row, i - start) * share, past)
-            i += m
+        to, end, back = start, stop, here
+    while to < end:
+        to += _write(y, to, end, past, e, back + to, share)
 
 
 def softmax(x: Array) -> Array:
