@@ -60,9 +60,11 @@ def rms_norm(
 def _over_last_axes(name: str, x: Any, shape: Iterable[int], *parameters: Any) -> tuple[Any, Any]:
     """x with the normalized axes as one, and the parameters flattened."""
     shape = tuple(shape)
-    if len(shape) == 1:  # the usual case, quickly
-        sizes = [shape, *[unwrap(p).shape for p in parameters if p is not None]]
-        if unwrap(x).shape[-1:] == shape and sizes.count(shape) == len(sizes):
+    if len(shape) == 1 and unwrap(x).shape[-1:] == shape:  # the usual case, quickly
+        for p in parameters:
+            if p is not None and unwrap(p).shape != shape:
+                break
+        else:
             return x, parameters
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise RuntimeError(

@@ -100,7 +100,8 @@ def _rows(x: Array) -> Array:
     """x as a matrix of its last axis; with sizes in full, for -1 has no meaning beside a 0."""
     if x.ndim == 2:
         return x
-    return reshape(x, (prod(x.shape[:-1]), x.shape[-1]))
+    sizes = prod(x.shape[:-1]), x.shape[-1]
+    return x.reshape(sizes) if type(x) is np.ndarray else reshape(x, sizes)
 
 
 @composed(method=True)

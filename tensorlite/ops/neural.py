@@ -433,9 +433,8 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> A
         raise OpError(f"embedding: the weight must be a matrix, got shape {weight.shape}")
     if ids.dtype.kind not in "iu":
         raise OpError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
-    wrong = (ids < 0) | (ids >= len(weight))
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+    if ids.size and not (ids.min() >= 0 and ids.max() < len(weight)):
+        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= len(weight)))[0])
         raise IndexError(
             f"embedding: ids must lie in [0, {len(weight)}), got {ids[place]} at {place}"
         )
