@@ -11,6 +11,8 @@ setting `length` back forgets the positions after it.
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorlite
 from gpt.config import GPTConfig
 from tensorlite import Tensor
@@ -44,7 +46,7 @@ class KVCache:
         self.batch_size = batch_size
         self.max_length = max_length
         self.length = 0
-        self._views_of: tuple[Tensor, Tensor, int, int] | None = None
+        self._views_of: tuple[int, int] | None = None
         self._views: list[tuple[Tensor, ...]] = []
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -61,24 +63,28 @@ class KVCache:
             raise ValueError(
                 f"KVCache: made for {self.keys.dtype}, got {k.dtype}; pass dtype= when making it"
             )
-        new_k, new_v, all_k, all_v = self._views_up_to(self.length + T)[layer]
+        end = self.length + T
+        if layer == 0 or self._views_of != (self.length, end):
+            self._open_views(end)
+        new_k, new_v, all_k, all_v = self._views[layer]
         new_k[...] = k
         new_v[...] = v
         return all_k, all_v
 
-    def _views_up_to(self, end: int) -> list[tuple[Tensor, ...]]:
+    def _open_views(self, end: int) -> None:
         """For each layer the places of its new keys and values, and all of both up to `end`.
 
-        Made once a pass, not layer by layer: a view costs as much as any op.
+        Once a pass, with its first layer: a view costs as much as any op.
         """
-        of = self._views_of
-        same = of is not None and of[0] is self.keys and of[1] is self.values
-        if of is None or not same or of[2:] != (self.length, end):
-            self._views_of = (self.keys, self.values, self.length, end)
-            places = [x[:, :, :, self.length : end].unbind(0) for x in (self.keys, self.values)]
-            wholes = [x[:, :, :, :end].unbind(0) for x in (self.keys, self.values)]
-            self._views = list(zip(*places, *wholes, strict=True))
-        return self._views
+        self._views_of = (self.length, end)
+        both = (self.keys, self.values)
+        places = [x[:, :, :, self.length : end].unbind(0) for x in both]
+        wholes = [x[:, :, :, :end].unbind(0) for x in both]
+        self._views = list(zip(*places, *wholes, strict=True))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: its views must be of its own keys and values."""
+        return {**self.__dict__, "_views_of": None, "_views": []}
 
     def __repr__(self) -> str:
         layers, _, heads, _, width = self.keys.shape

@@ -188,3 +188,25 @@ def test_types_must_agree():
     q, k = tl.zeros(1, 1, 2, 4), tl.zeros(1, 1, 2, 4, dtype=tl.float64)
     with pytest.raises(RuntimeError, match="one floating dtype"):
         F.causal_attention(q, k, k)
+
+
+def test_heads_are_split_and_merged_without_a_copy():
+    x = tl.randn(2, 3, 8 * 5).requires_grad_()
+    q, k, v = F.split_heads(x, [4, 2, 2])
+    assert [tuple(y.shape) for y in (q, k, v)] == [(2, 4, 3, 5), (2, 2, 3, 5), (2, 2, 3, 5)]
+    assert all(np.shares_memory(y.array, x.array) for y in (q, k, v))
+    y = F.causal_attention(q, k, v)
+    assert np.shares_memory(F.merge_heads(y).array, y.array)
+    F.merge_heads(y).sum().backward()
+    assert x.grad.array.base is not None and x.grad.shape == x.shape  # joined where it was made
+
+
+@pytest.mark.parametrize(
+    ("shape", "heads"),
+    [((2, 3, 16), [3, 2]), ((3, 16), [4]), ((2, 3, 16), []), ((2, 3, 4), [-1, 5])],
+)
+def test_heads_that_do_not_fit_are_refused(shape, heads):
+    with pytest.raises(RuntimeError, match="split_heads: the last of three axes must hold"):
+        F.split_heads(tl.ones(shape), heads)
+    with pytest.raises(RuntimeError, match="merge_heads: takes"):
+        F.merge_heads(tl.ones(shape))

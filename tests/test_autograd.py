@@ -483,3 +483,38 @@ def test_gradients_given_as_pieces_of_one_array_stay_the_callers():
     assert (x.grad.numpy() == 2).all()
     assert (whole.numpy() == 1).all()
     assert not np.shares_memory(x.grad.numpy(), whole.numpy())
+
+
+@pytest.mark.parametrize("answer", [lambda g: g.mean(0, keepdim=True), lambda g: g.double()])
+def test_a_hook_must_keep_the_shape_and_dtype_of_a_gradient(answer):
+    x, w = tl.ones(6, 4).requires_grad_(), tl.ones(4, 3).requires_grad_()
+    y = x @ w
+    y.register_hook(answer)
+    with pytest.raises(RuntimeError, match="hook must return a gradient of the shape and dtype"):
+        y.sum().backward()
+
+
+def test_a_freed_graph_of_pieces_says_so():
+    a, b = tl.ones(4).requires_grad_().split(2)
+    whole = tl.cat([a, b])
+    whole.sum().backward()
+    with pytest.raises(RuntimeError, match="this graph was freed"):
+        (a * 3).sum().backward()
+
+
+def test_warnings_of_floating_point_come_back_however_a_walk_ends():
+    before = np.geterr()
+    x = tl.ones(2).requires_grad_()
+
+    def hook(g):
+        assert np.geterr()["divide"] == "ignore"
+        with autograd.enable_grad():
+            (tl.ones(2).requires_grad_() * 2).sum().backward()
+        assert np.geterr()["divide"] == "ignore"
+        raise KeyError
+
+    y = x * 2
+    y.register_hook(hook)
+    with pytest.raises(KeyError):
+        y.sum().backward()
+    assert np.geterr() == before

@@ -5,10 +5,12 @@ from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given
 
 import tensorlite as tl
 from tensorlite import autograd
+from tensorlite.nn import functional as F
 
 
 class Passes(autograd.Function):
@@ -76,11 +78,9 @@ STEPS = st.lists(
 )
 
 
-def gradients(
-    steps: Any, retained: Any, gradient: Any, how: str
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The gradients of two leaves and of the values in `retained`; and everything that the walk
-    must leave as it is. Whole numbers, so that the order of additions does not show."""
+def gradients(steps: Any, retained: Any, gradient: Any, how: str) -> list[np.ndarray]:
+    """The gradients of two leaves and of the values in `retained`, while hooks keep those of
+    others. Whole numbers, so that the order of additions does not show."""
     values = [tl.tensor(np.arange(16.0).reshape(4, 4) % 3 - 1).requires_grad_() for _ in range(2)]
     for name, i, j in steps:
         value = OPS[name](values[i % len(values)], values[j % len(values)])
@@ -89,7 +89,10 @@ def gradients(
     for value in kept:
         value.retain_grad()
     seen: list[Any] = []
-    values[0].register_hook(seen.append)
+    copies: list[Any] = []
+    for value in (values[0], *values[2::2]):
+        value.register_hook(seen.append)
+        value.register_hook(lambda g: copies.append(g.clone()))
     before = [value.array.copy() for value in (*values, gradient)]
     match how:
         case "once":
@@ -109,13 +112,14 @@ def gradients(
     after = [value.array for value in (*values, gradient)]
     for x, y in zip(before, after, strict=True):
         assert np.array_equal(x, y)
+    assert all(map(tl.equal, seen, copies))
     if Keeps.kept is not None:
         assert tl.equal(Keeps.kept, Keeps.copy)
     leaves = [value.grad for value in (*values[:2], *kept) if value.grad is not None]
     for g in leaves:
         others = [*values, gradient, *seen, *(h for h in leaves if h is not g)]
-        assert how == "on tape" or not any(np.shares_memory(g.array, o.array) for o in others)
-    return [g.detach().numpy() for g in leaves], before
+        assert not any(np.shares_memory(g.array, o.array) for o in others)
+    return [g.detach().numpy() for g in leaves]
 
 
 @given(STEPS, st.sets(st.integers(0, 7)), st.booleans())
@@ -123,9 +127,9 @@ def test_whoever_else_holds_a_gradient_finds_it_unchanged(steps, retained, trans
     Keeps.kept = None
     g = tl.tensor(np.arange(16.0).reshape(4, 4) % 5 - 2)
     g = g.T if transposed else g
-    wanted = gradients(steps, retained, g, "on tape")[0]
+    wanted = gradients(steps, retained, g, "on tape")
     for how in ("once", "twice"):
-        found = gradients(steps, retained, g, how)[0]
+        found = gradients(steps, retained, g, how)
         assert len(found) == len(wanted)
         for x, y in zip(found, wanted, strict=True):
             assert np.array_equal(x, y)
@@ -169,3 +173,45 @@ def test_a_leaf_keeps_a_new_gradient_without_a_copy():
     x = tl.ones(1000).requires_grad_()
     Doubles.apply(x).backward(tl.ones(1000))
     assert [x.grad.array.ctypes.data] == made
+
+
+def test_what_grad_was_asked_for_on_the_way_stays_what_it_was():
+    x = tl.ones(5).requires_grad_()
+    y = x + 0.0  # passes on the very gradient that it is given
+    z = (y * 3 + x * 4).sum()
+    gy, gx = autograd.grad(z, [y, x])
+    assert gy.tolist() == [3] * 5 and gx.tolist() == [7] * 5
+
+
+def test_several_roots_may_be_given_one_gradient():
+    x = tl.ones(3).requires_grad_()
+    g = tl.tensor([1.0, 2.0, 3.0])
+    autograd.backward([x + 0.0, x * 1.0, x * 2], [g, g, g])
+    assert x.grad.tolist() == [4, 8, 12] and g.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_gradients_made_on_the_tape_are_each_ones_own(times):
+    x, y = (tl.ones(3).requires_grad_() for _ in range(2))
+    z = (x + y).sum()
+    z.backward(create_graph=True)
+    for _ in range(times):
+        z.backward(retain_graph=True)
+    assert x.grad.tolist() == y.grad.tolist() == [1 + times] * 3
+
+
+def test_the_bits_of_a_gradient_do_not_tell_who_holds_it():
+    """A row that three tokens share, behind a product with the same weight."""
+    ids, target = tl.tensor([3, 3, 3, 1]), tl.tensor([0, 1, 2, 3])
+    weight = tl.randn(7, 5, requires_grad=True)
+
+    def gradient(retain: bool, anomaly: bool) -> Any:
+        weight.grad = None
+        with autograd.set_detect_anomaly(anomaly):
+            x = F.embedding(ids, weight) * 0.3
+            loss = F.linear_cross_entropy(x, weight, target) + F.linear(x, weight).sum()
+            loss.backward(retain_graph=retain)
+        return weight.grad
+
+    found = [gradient(retain, anomaly) for retain in (False, True) for anomaly in (False, True)]
+    assert all(tl.equal(found[0], other) for other in found)

@@ -1,6 +1,8 @@
 """The laws of the GPT: its definition, causality, and the equalities of bits E1, E2, E3."""
 
+import copy
 import math
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -290,6 +292,24 @@ def test_setting_the_length_back_forgets_what_came_after() -> None:
     model(ids, cache)
     cache.length = 4
     assert bits(model(ids[:, 4:], cache)) == bits(model(ids)[:, 4:])
+
+
+@pytest.mark.parametrize("how", ["same", "copied", "pickled", "replaced"])
+def test_a_position_written_again_is_read_again(how: str) -> None:
+    model, cache = make(TINY), KVCache(TINY)
+    ids = random_ids(model, 1, 7)
+    model(ids[:, :5], cache)
+    model(tensorlite.tensor([[8]]), cache)  # a position that is taken back
+    match how:
+        case "copied":
+            cache = copy.deepcopy(cache)
+        case "pickled":
+            cache = pickle.loads(pickle.dumps(cache))
+        case "replaced":
+            cache.keys, cache.values = cache.keys.clone(), cache.values.clone()
+    cache.length = 5
+    model(ids[:, 5:6], cache)
+    assert bits(model(ids[:, 6:], cache)) == bits(model(ids)[:, 6:])
 
 
 def test_a_pass_that_fails_leaves_the_cache_as_it_was() -> None:

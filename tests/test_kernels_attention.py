@@ -232,3 +232,14 @@ print(run(8), run(16384))
     ).stdout
     small, large = map(int, output.split())
     assert large - small < 64 * 1024  # KB; all scores would take 1 GB
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("H", "T", "S"), [(4, 20, 20), (8, 5, 9), (4, 9, 5), (4, 40, 110)])
+def test_many_heads_that_share_a_task_have_the_bits_of_each_alone(H, T, S, threads):
+    B, G, D = 20, 4, 8
+    q, k, v, g = qkv(B, H, G, T, S, D, np.float32)
+    together = on_threads(threads, forward_and_backward, q, k, v, g, 0.5, S - T)
+    for b in range(B):
+        alone = forward_and_backward(*(x[b : b + 1] for x in (q, k, v, g)), 0.5, S - T)
+        assert same([x[b : b + 1] for x in together], alone)

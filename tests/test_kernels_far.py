@@ -56,5 +56,17 @@ def test_what_is_written_past_the_caches_has_the_bits_of_a_few_rows(arrays, thre
     few = of_rows(x[SOME], g[SOME], weight, targets[SOME])
     for name, expected in few.items():
         assert np.array_equal(large[name][SOME], expected), name
-    # Nothing is left out between the rows: all of a plain function of elements.
+    # Nothing is left out between the rows: all of a plain function of elements, and of softmax,
+    # which writes a row while it computes the next one, the last row of every task too.
+    parts = [softmax.softmax(x[i : i + 500]) for i in range(0, ROWS, 500)]
+    assert np.array_equal(large["softmax"], np.concatenate(parts))
     assert np.array_equal(large["add"], x + g) and np.array_equal(large["add in place"], x + g)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [1, 3, 16, 17])
+def test_softmax_of_many_short_rows_is_that_of_few(n, dtype):
+    x = np.random.default_rng(n).standard_normal((simd.FAR // n + 5, n)).astype(dtype)
+    step = len(x) // 3
+    parts = [softmax.softmax(x[i : i + step]) for i in range(0, len(x), step)]
+    assert np.array_equal(softmax.softmax(x), np.concatenate(parts))

@@ -111,7 +111,7 @@ def test_accumulating_adds_to_what_is_there(m):
 
 
 @pytest.mark.parametrize("m", range(1, 9))
-@pytest.mark.parametrize("n, k", [(1030, 600), (5000, 70), (4100, 257)])
+@pytest.mark.parametrize("n, k", [(1030, 600), (5000, 70), (4100, 257), (66000, 20)])
 def test_few_rows_have_the_bits_of_many_in_every_layout(m, n, k):
     a, b, bias = random((m, k), np.float32, 1), random((k, n), np.float32, 2), random(n, float, 3)
     bias = bias.astype(np.float32)

@@ -119,7 +119,7 @@ def _walk(
 
     recording, state.recording = state.recording, create
     try:
-        with silence:
+        with silence():
             _send(edges, arriving, received, heap, reach, create)
             while heap:
                 node = heapq.heappop(heap)[1]
@@ -132,18 +132,17 @@ def _walk(
                     found[node] = asked[node], g, False  # the walk goes on with it
                     if not _leads_on(node, reach):
                         continue
-                edges = node.parents
                 if type(node) is Piece:
                     _fill_slot(node, g, received, heap)
+                    edges, arriving = (), []
                 else:
                     if type(g) is list:
                         g = _without_gaps(node, g)
-                    arriving = _gradients(node, g, create)
+                    edges, arriving = node.parents, _gradients(node, g, create)
                 if not retain:
                     node.free()
                 g = None  # from here on whoever holds it, or what was saved, is somebody else
-                if type(node) is not Piece:
-                    _send(edges, arriving, received, heap, reach, create)
+                _send(edges, arriving, received, heap, reach, create)
             for leaf in received:
                 if asked is None or leaf in asked:
                     ours = not leaf.hooks and _is_ours(received, leaf)
@@ -161,33 +160,32 @@ def _send(
     reach: set[Any] | None,
     create: bool,
 ) -> None:
-    """Hand each edge the gradient that arrives there; `arriving` lets go of them."""
+    """Hand each edge the gradient that arrives there; `arriving` lets go of it."""
     for i, edge in enumerate(edges):
         if edge is None or arriving[i] is None or (reach is not None and edge not in reach):
             continue
         if edge not in received:
-            if type(arriving[i]) is Addend:
-                arriving[i] = arriving[i].whole()
-            received[edge] = arriving[i]
+            g = arriving[i]
+            received[edge] = g.whole() if type(g) is Addend else g
+            arriving[i] = g = None
             if isinstance(edge, Node):
                 heapq.heappush(heap, (-edge.number, edge))
         elif create:
             received[edge] = received[edge] + arriving[i]
         else:
             _add(received, edge, arriving, i)
-    arriving.clear()
+    arriving.clear()  # also of what nobody asked for
 
 
 def _add(received: dict[Any, Any], edge: Any, arriving: list[Any], i: int) -> None:
     """received[edge] += arriving[i], in the memory of one of them if that is ours."""
     ours = _is_ours(received, edge)
     before = received[edge]
-    if type(arriving[i]) is Addend:
-        if ours and before.flags.c_contiguous:
-            arriving[i].add_to(before)
-            return
-        arriving[i] = arriving[i].whole()
-    if ours:
+    if type(arriving[i]) is Addend:  # never as a whole: its sum would be another, in its last bits
+        if not (ours and before.flags.c_contiguous):
+            received[edge] = before = np.array(before, order="C")
+        arriving[i].add_to(before)
+    elif ours:
         arithmetic.add(before, arriving[i], before)
     else:
         out = arriving[i] if _is_ours(arriving, i) else None
@@ -201,12 +199,13 @@ def _is_ours(holder: Any, key: Any) -> bool:
     if getrefcount(holder[key]) > _ALONE or type(holder[key]) is not np.ndarray:
         return False
     array = holder[key]
-    if array.base is None:
-        return True
-    if getrefcount(array.base) > _ALONE or not array.flags.writeable:
+    if not array.flags.writeable:
         return False
-    memory = array.base
-    return type(memory) is np.ndarray and memory.base is None and memory.size == array.size
+    if array.base is None:
+        return bool(array.flags.owndata)
+    if getrefcount(array.base) > _ALONE or type(array.base) is not np.ndarray:
+        return False
+    return bool(array.base.flags.owndata) and array.base.size == array.size
 
 
 _nobodys = [np.empty(0)]
@@ -270,8 +269,8 @@ def _gradients(node: Node, g: Any, create: bool) -> list[Any]:
             f"positional argument, got {len(gradients)}"
         )
     if anomaly.switch.on:
-        gradients = [gi.whole() if type(gi) is Addend else gi for gi in gradients]
-        anomaly.check_backward(node, gradients, g)
+        arrays = [gi.whole() if type(gi) is Addend else gi for gi in gradients]
+        anomaly.check_backward(node, arrays, g)
     for i, (parent, gi) in enumerate(zip(node.parents, gradients, strict=True)):
         if parent is None or gi is None:
             gradients[i] = None
@@ -313,6 +312,7 @@ def _fit(g: Any, like: Any, what: str) -> Any:
 
 def _fill_slot(piece: Piece, g: Any, received: dict[Any, Any], heap: list[Any]) -> None:
     """Give the node of an op with several results the gradient of one of them."""
+    piece.check()
     node: Any = piece.parents[0]
     if node not in received:
         received[node] = [None] * len(node.shape)
@@ -337,7 +337,13 @@ def _call_hooks(edge: Any, g: Any, create: bool) -> Any:
     for hook in list(edge.hooks.values()):
         answer = hook(g if create else wrap(g))
         if answer is not None:
-            g = answer if create else unwrap(answer)
+            new, old = unwrap(answer), unwrap(g)
+            if new.shape != old.shape or new.dtype != old.dtype:
+                raise RuntimeError(
+                    "backward: a hook must return a gradient of the shape and dtype it was given, "
+                    f"{old.shape} and {old.dtype}, got {new.shape} and {new.dtype}"
+                )
+            g = answer if create else new
     return g
 
 
@@ -348,8 +354,8 @@ def _own(g: Any, owned: bool) -> Any:
 
 def _add_to_grad(variable: Any, g: Any, owned: bool, create: bool) -> None:
     """variable.grad += g"""
-    if create:
-        variable.grad = g if variable.grad is None else variable.grad + g
+    if create:  # a copy on the tape: others may be given the same g
+        variable.grad = g.clone() if variable.grad is None else variable.grad + g
     elif variable.grad is None:
         variable.grad = wrap(_own(g, owned))
     elif variable.grad.tracked:

@@ -143,7 +143,7 @@ class FunctionNode(Node):
         return f"{self.op.__name__}Backward"
 
     def gradients(self, g: Any, create_graph: bool) -> Sequence[Any]:
-        self._checked()
+        self.check()
         context = self.context
         given = [x if x is None or isinstance(x, Variable) else wrap(x)
                  for x in (g if isinstance(g, tuple) else (g,))]  # fmt: skip

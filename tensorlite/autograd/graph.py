@@ -100,7 +100,7 @@ class Node:
 
     def gradients(self, g: Any, create_graph: bool) -> Sequence[Any]:
         """The vjp at g: one gradient per parent, unchecked; None where there is none."""
-        saved = self._checked()
+        saved = self.check()
         if create_graph:
             saved = self._on_tape(saved)
         op = self.op
@@ -120,7 +120,7 @@ class Node:
         self.versions = []
         self.parents = ()
 
-    def _checked(self) -> dict[str, Any]:
+    def check(self) -> dict[str, Any]:
         """What was saved, unless it was freed or changed since."""
         if self.saved is None:
             raise RuntimeError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorlite.kernels import simd
+from tensorlite.kernels import pool, simd
 from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for, plain
 from tensorlite.kernels.panels import (
     COLUMNS,
@@ -28,14 +28,13 @@ from tensorlite.kernels.panels import (
     products,
     unpack_rows,
 )
-from tensorlite.kernels.pool import THREADS, load
 
 Array = np.ndarray
 
 BACK_KEYS = 96  # whole panels both as rows (of gk and gv) and as columns (of scores)
 BACK_ROWS = 4 * ROWS
 SHORT = 1 << 14  # elements of a head up to which the next one's are fetched while it is computed
-ENOUGH = 1 << 19  # multiply-adds a product that make a task
+ENOUGH = 1 << 19  # multiply-adds of each product that a task takes, or more
 
 
 @inline
@@ -59,12 +58,12 @@ def _weights_backward(p, gp, at, seen, keys, lse, delta):
 
 @allocating
 def _backward(
-    task, run, tasks, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
+    task, run, pieces, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
     scale, offset, key_run, row_run, want_q, want_kv,
 ):  # fmt: skip
-    """`run` pieces of work, each a range of keys with a range of rows of one batch and key head.
-    Either range is everything, or the piece's own part of gk and gv (all rows, some keys) or of gq
-    (all keys, some rows)."""
+    """`run` of all pieces of work, each a range of keys and a range of rows of one batch and key
+    head. Either range is everything, or the piece's own part of gk and gv (all rows, some keys) or
+    of gq (all keys, some rows)."""
     H, G, T, S, D = sizes
     heads = H // G
     key_runs, row_runs = (S + key_run - 1) // key_run, (T * heads + row_run - 1) // row_run
@@ -86,19 +85,21 @@ def _backward(
     deltas = simd.scratch(q, most)
     one, zero = q.dtype.type(1), simd.zero(q)
 
-    for piece in range(task * run, min((task + 1) * run, tasks)):
+    # Whether the next head's rows are asked for: where a piece is a head, and is met only once.
+    ahead = row_runs == key_runs == 1 and most * D <= SHORT and S <= BACK_KEYS
+
+    for piece in range(task * run, min((task + 1) * run, pieces)):
         row_from = piece % row_runs * row_run
         key_from = piece // row_runs % key_runs * key_run
-        place = piece // row_runs // key_runs
-        batch, head = place // G, place % G
+        batch, head = piece // row_runs // key_runs // G, piece // row_runs // key_runs % G
         row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
         rows = row_to - row_from
         q_at = batch * qs[0] + head * heads * qs[1]
         g_at = batch * gs[0] + head * heads * gs[1]
         o_at = batch * os[0] + head * heads * os[1]
         k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
-        after = min(place + 1, tasks // (row_runs * key_runs) - 1)
-        after, after_head = after // G, after % G
+        after = min(piece + 1, pieces - 1)
+        next_batch, next_head = after // G, after % G
         _gather_rows(
             lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + head * heads, heads, T,
             row_from, rows, D,
@@ -123,12 +124,12 @@ def _backward(
                 for first in range(0, n, ROWS):
                     m = min(ROWS, n - first)
                     here = row + first
-                    if most * D <= SHORT and S <= BACK_KEYS:
-                        next_q = after * qs[0] + after_head * heads * qs[1]
-                        next_g = after * gs[0] + after_head * heads * gs[1]
-                        next_o = after * os[0] + after_head * heads * os[1]
-                        next_k = after * ks[0] + after_head * ks[1]
-                        next_v = after * vs[0] + after_head * vs[1]
+                    if ahead:
+                        next_q = next_batch * qs[0] + next_head * heads * qs[1]
+                        next_g = next_batch * gs[0] + next_head * heads * gs[1]
+                        next_o = next_batch * os[0] + next_head * heads * os[1]
+                        next_k = next_batch * ks[0] + next_head * ks[1]
+                        next_v = next_batch * vs[0] + next_head * vs[1]
                         ask_for_head(q, next_q, qs, heads, here, m, D)
                         ask_for_head(g, next_g, gs, heads, here, m, D)
                         ask_for_head(out, next_o, os, heads, here, m, D)
@@ -194,14 +195,14 @@ def _attention_backward(
     g, q, k, v, out, gq, gk, gv = arrays
     gs, qs, ks, vs, os, gqs, gks, gvs = strides
     rows = T * (H // G)
-    tasks = B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run)
+    pieces = B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run)
     work = min(key_run, S) * min(row_run, rows) * D
-    run = max(1, min(ENOUGH // work, tasks // (8 * load(THREADS))))
+    run = max(1, min(ENOUGH // work, pieces // (8 * pool.load(pool.THREADS))))
     parallel_for(
         _backward,
-        (tasks + run - 1) // run,
+        (pieces + run - 1) // run,
         (
-            run, tasks, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
+            run, pieces, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
             q.dtype.type(scale), offset, key_run, row_run, want_q, want_kv,
         ),
     )  # fmt: skip

@@ -3,7 +3,7 @@
 It is bound by the memory that b lies in, and so by how well memory is read ahead:
 
 - Where b's rows are contiguous (a weight (N, K) held column by column, seen as its transpose), a
-  task takes one block of k and walks down it, long stretches of four rows at a time, at 90 to 100 %
+  task takes one block of k and walks down it, long stretches of some rows at a time, at 90 to 100 %
   of the speed of memory. Blocks of k have sums of their own, so that tasks may share k too.
 - Where b's columns are contiguous (a weight (N, K) as it is trained), squares of lanes x lanes are
   transposed in registers. The chain of additions takes as long as memory does, and what of it does
@@ -66,10 +66,10 @@ def _adding(rows, deep, vectors):
     return add_rows
 
 
-# Sums are loaded and stored once for `deep` rows of b: 26 -> 34 GB/s for four. One row alone takes
-# eight, 256 bytes of each at a time, which memory is read ahead for best (34 -> 37 GB/s of 39).
-_add_to_one = _adding(1, 8, 4)
-_add_to_last, _add_to_two, _add_to_four = _adding(1, 4, 1), _adding(2, 4, 1), _adding(4, 4, 1)
+# Sums are loaded and stored once for `deep` rows of b: 26 -> 34 GB/s for four. A single row of a
+# takes eight, four vectors of each at a time: 34 -> 37 GB/s of 39.
+_add_to_single = _adding(1, 8, 4)
+_add_to_one, _add_to_two, _add_to_four = _adding(1, 4, 1), _adding(2, 4, 1), _adding(4, 4, 1)
 
 
 @inline
@@ -86,7 +86,7 @@ def _down_a_block(task, a, b, b_row, sums, m, n, k, span):
             simd.put(sums, to + r * n + j, columns - j, zero)
     p, end = block * KC, min(k, (block + 1) * KC)
     while m == 1 and p + 8 <= end:
-        _add_to_one(sums, to, a, p, b, p * b_row + j0, b_row, n, k, columns)
+        _add_to_single(sums, to, a, p, b, p * b_row + j0, b_row, n, k, columns)
         p += 8
     while p + 4 <= end:
         row, r = p * b_row + j0, 0
@@ -97,7 +97,7 @@ def _down_a_block(task, a, b, b_row, sums, m, n, k, span):
             _add_to_two(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
             r += 2
         if r < m:
-            _add_to_last(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
+            _add_to_one(sums, to + r * n, a, r * k + p, b, row, b_row, n, k, columns)
         p += 4
     while p < end:
         for r in range(m):

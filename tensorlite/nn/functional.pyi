@@ -39,7 +39,7 @@ def log_softmax(x: Tensor, dim: builtins.int, dtype: Any = ...) -> Tensor:
 def logsigmoid(x: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x))) = min(x, 0) - log(1 + exp(-|x|))"""
 def merge_heads(x: Tensor) -> Tensor:
-    """Heads side by side: (B, H, T, D) -> (B, T, H D). A view of what attention returns."""
+    """Heads side by side: (B, H, T, D) -> (B, T, H D); of what attention returns, a view."""
 def mse_loss(input: Any, target: Any, reduction: str = ...) -> Any:
     """(input - target)^2"""
 def nll_loss(input: Any, target: Any, weight: Any = ..., ignore_index: builtins.int = ..., reduction: str = ...) -> Any:
@@ -67,7 +67,7 @@ def silu(x: Tensor) -> Tensor:
 def softmax(x: Tensor, dim: builtins.int, dtype: Any = ...) -> Tensor:
     """exp(x) / sum(exp(x)) over dim. A row of -inf only gives NaN."""
 def split_heads(x: Tensor, heads: Sizes) -> tuple[Tensor, ...]:
-    """Heads that lie side by side as an axis of their own: x (B, T, N D), N the sum of `heads`"""
+    """The heads in x, (B, T, N D), as axes of their own: a view (B, n, T, D) for each n in `heads`."""
 def swiglu(gate: Tensor, up: Number) -> Tensor:
     """silu(gate) up. Shazeer 2020."""
 def tanh(x: Tensor) -> Tensor:

@@ -50,8 +50,10 @@ def _(g: Any, q: Any, k: Any, v: Any, out: Any, lse: Array, scale: float, offset
 
 @op(functional=True, view=True)
 def split_heads(x: Array, *, heads: Sizes) -> tuple[Array, ...]:
-    """Heads that lie side by side as an axis of their own: x (B, T, N D), N the sum of `heads`
-    -> a view (B, n, T, D) for each n among them: of [H, G, G], queries, keys and values."""
+    """The heads in x, (B, T, N D), as axes of their own: a view (B, n, T, D) for each n in `heads`.
+
+    N is their sum; of [H, G, G] come queries, keys and values.
+    """
     ends = [0, *accumulate(heads)]
     whole = ends[-1]
     if not heads or min(heads) < 1 or x.ndim != 3 or x.shape[2] % whole:
@@ -71,7 +73,7 @@ def _(g: Any) -> Any:
 
 @op(functional=True, view=True)
 def merge_heads(x: Array) -> Array:
-    """Heads side by side: (B, H, T, D) -> (B, T, H D). A view of what attention returns."""
+    """Heads side by side: (B, H, T, D) -> (B, T, H D); of what attention returns, a view."""
     if x.ndim != 4:
         raise OpError(f"merge_heads: takes (B, H, T, D), got shape {x.shape}")
     B, H, T, D = x.shape

@@ -49,8 +49,8 @@ def _put(x, i, n, v):
 # Elements beyond which a result is written past the caches: 8 MB of float32. Whoever reads it next
 # would hardly find it there.
 FAR = 1 << 21
-# Elements, 8 KB of float32: so far ahead of its use is asked for what lies in memory, or a row
-# if that is more.
+# How far ahead of its use, in elements, to ask for what lies in memory: 8 KB of float32, or a row
+# if that is longer.
 AHEAD = 1 << 11
 
 
