@@ -29,8 +29,7 @@ from tensorlite.kernels.panels import (
     STRIDE,
     WIDEST,
     add_products,
-    flat,
-    outer_strides,
+    located,
     pack_rows,
     pack_transposed,
     products,
@@ -184,8 +183,9 @@ def attention(q: Array, k: Array, v: Array, scale: float, offset: int) -> tuple[
         out = np.zeros((B, T, H, D), q.dtype)
         return out.transpose(0, 2, 1, 3), np.full((B, H, T), -np.inf, q.dtype)
     out, lse = np.empty((B, T, H, D), q.dtype), np.empty((B, H, T), q.dtype)
+    (q_flat, qs), (k_flat, ks), (v_flat, vs) = located(q), located(k), located(v)
     _attention(
-        flat(q), flat(k), flat(v), outer_strides(q), outer_strides(k), outer_strides(v),
-        out.ravel(), lse.ravel(), B, (H, G, T, S, D), scale, offset,
+        q_flat, k_flat, v_flat, qs, ks, vs, out.ravel(), lse.ravel(), B, (H, G, T, S, D), scale,
+        offset,
     )  # fmt: skip
     return out.transpose(0, 2, 1, 3), lse

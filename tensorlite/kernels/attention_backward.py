@@ -21,8 +21,7 @@ from tensorlite.kernels.panels import (
     add_products,
     add_products_transposed,
     ask_for_head,
-    flat,
-    outer_strides,
+    located,
     pack_rows,
     pack_transposed,
     products,
@@ -234,9 +233,7 @@ def attention_backward(
     if 0 in (B, H, T, S, D):
         gq[:], gk[:], gv[:] = 0, 0, 0
         return gq, gk, gv
-    tensors = (g, q, k, v, out, gq, gk, gv)
-    arrays = tuple([flat(x) for x in tensors])
-    strides = tuple([outer_strides(x) for x in tensors])
+    arrays, strides = zip(*map(located, (g, q, k, v, out, gq, gk, gv)), strict=True)
     rows, lse, sizes = T * (H // G), lse.ravel(), (H, G, T, S, D)
 
     def run(*part: int) -> None:

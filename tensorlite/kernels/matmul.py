@@ -283,7 +283,7 @@ def product(
         return c
     nothing = _NOTHING[a.dtype]
     added = nothing if bias is None else bias
-    b_flat, b_row, b_column = _strided(b)
+    b_flat, b_row, b_column = (b.ravel(), n, 1) if b.flags.c_contiguous else _strided(b)
     if m <= SKINNY:
         gemm_few_rows(a.ravel(), b_flat, b_row, b_column, c.ravel(), added, accumulate, m, n, k)
     else:
@@ -292,11 +292,6 @@ def product(
             0, nothing, nothing,
         )  # fmt: skip
     return c
-
-
-def linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    """x @ weight.T + bias: (M, K), (N, K), (N,) -> (M, N)."""
-    return product(x, weight.T, bias)
 
 
 def linear_activation(

@@ -28,16 +28,12 @@ STRIDE = WIDEST + 16  # no power of two, which would put all rows in one set of 
 # ----------------------------------------------------------------------------- arrays and strides
 
 
-def flat(x: Array) -> Array:
-    """A row of x (B, H, T, D): the flat array that a kernel finds all of x from."""
-    return x[0, 0, 0]
-
-
-def outer_strides(x: Array) -> tuple[int, int, int]:
-    """The strides of x (B, H, T, D) but the last, in elements."""
+def located(x: Array) -> tuple[Array, tuple[int, int, int]]:
+    """Where x (B, H, T, D) lies: a row of it, from which a kernel finds all of x, and the strides
+    but the last, in elements."""
     size = x.itemsize
     a, b, c, _ = x.strides
-    return a // size, b // size, c // size
+    return x[0, 0, 0], (a // size, b // size, c // size)
 
 
 # --------------------------------------------------------------------------------------- packing

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, Node, composed, op
-from tensorlite.kernels.matmul import linear as linear_kernel, matmul as matmul_kernel, product
+from tensorlite.kernels.matmul import matmul as matmul_kernel, product
 from tensorlite.kernels.reduce import column_sum
 from tensorlite.ops.elementwise import mul
 from tensorlite.ops.index import getitem
@@ -161,7 +161,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     check_linear("linear", x, weight, bias)
     if bias is not None:
         bias = np.ascontiguousarray(bias)
-    return linear_kernel(_rows(x), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+    return product(_rows(x), weight.T, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
 def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None:

@@ -17,8 +17,8 @@ from tensorlite.kernels import activation, norm, softmax as kernels
 from tensorlite.kernels.embedding import embedding_backward_
 from tensorlite.kernels.epilogue import ACTIVATIONS
 from tensorlite.kernels.matmul import (
-    linear as linear_kernel,
     linear_activation as linear_activation_kernel,
+    product,
     product_activation_backward,
 )
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, rsqrt, square
@@ -369,7 +369,7 @@ def feed_forward(
     check_linear("feed_forward", x, up, up_bias)
     c, y = linear_activation_kernel(_rows(x), up, _plain(up_bias), activation)
     check_linear("feed_forward", y, down, down_bias)
-    out = linear_kernel(y, down, _plain(down_bias))
+    out = product(y, down.T, _plain(down_bias))
     return out.reshape(*x.shape[:-1], len(down)), {"c": c, "y": y if y.size <= _KEPT else None}
 
 
