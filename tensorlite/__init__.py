@@ -54,6 +54,12 @@ from tensorlite.kernels.jit import (
     get_num_threads as get_num_threads,
     set_num_threads as set_num_threads,
 )
+from tensorlite.ops.activation import (
+    erf as erf,
+    relu as relu,
+    sigmoid as sigmoid,
+    tanh as tanh,
+)
 from tensorlite.ops.compare import (
     addcdiv as addcdiv,
     addcmul as addcmul,
@@ -167,14 +173,7 @@ from tensorlite.ops.linalg import (
     mv as mv,
     outer as outer,
 )
-from tensorlite.ops.neural import (
-    erf as erf,
-    log_softmax as log_softmax,
-    relu as relu,
-    sigmoid as sigmoid,
-    softmax as softmax,
-    tanh as tanh,
-)
+from tensorlite.ops.neural import log_softmax as log_softmax, softmax as softmax
 from tensorlite.ops.order import (
     argsort as argsort,
     bincount as bincount,

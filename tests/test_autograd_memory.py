@@ -13,6 +13,10 @@ from tensorlite import autograd
 from tensorlite.nn import functional as F
 
 
+def leaf(*values: float) -> tl.Tensor:
+    return tl.tensor(values, dtype=tl.float64, requires_grad=True)
+
+
 class Passes(autograd.Function):
     """x + y, whose backward hands out the gradient it was given, twice."""
 
@@ -215,3 +219,102 @@ def test_the_bits_of_a_gradient_do_not_tell_who_holds_it():
 
     found = [gradient(retain, anomaly) for retain in (False, True) for anomaly in (False, True)]
     assert all(tl.equal(found[0], other) for other in found)
+
+
+def test_leaves_that_share_a_gradient_do_not_share_its_memory() -> None:
+    x, y = leaf(1.0), leaf(2.0)
+    g = tl.ones(1, dtype=tl.float64)
+    (x + y).backward(g)
+    x.grad.fill_(5.0)
+    assert y.grad.item() == 1.0 and g.item() == 1.0
+
+
+def test_a_leaf_does_not_keep_what_a_vjp_or_a_hook_still_holds() -> None:
+    class ReturnsSaved(autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x.detach())
+            return (x * x / 2).sum()
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return ctx.saved_tensors[0]
+
+    x, seen = leaf(1.0, 2.0), []
+    ReturnsSaved.apply(x).backward()
+    x.grad.fill_(7.0)
+    assert x.tolist() == [1.0, 2.0]
+    x.grad = None
+    x.register_hook(seen.append)
+    (x * x).sum().backward()
+    x.grad.fill_(7.0)
+    assert seen[0].tolist() == [2.0, 4.0]
+
+
+def test_gradients_that_are_returned_share_no_memory() -> None:
+    x, y, v = leaf(1.0), leaf(2.0), tl.ones(1, dtype=tl.float64)
+    gx, gy = autograd.grad(x + y, [x, y], v)
+    gx.fill_(5.0)
+    assert gy.item() == v.item() == 1.0
+
+
+def test_an_output_that_is_a_leaf_gets_its_own_gradient() -> None:
+    x = tl.tensor(2.0, requires_grad=True)
+    x.backward()
+    assert x.grad.item() == 1.0
+
+
+def test_a_gradient_of_few_rows_is_added_to_what_has_arrived() -> None:
+    weight = tl.randn(50, 4, requires_grad=True)
+    ids = tl.tensor([3, 7, 3])
+    for loss in (  # the embedding's gradient arrives first, last, alone, or twice
+        lambda: (weight[:] * 2.0).sum() + F.embedding(ids, weight).sum(),
+        lambda: F.embedding(ids, weight).sum() + (weight * 2.0).sum(),
+        lambda: F.embedding(ids, weight).sum(),
+        lambda: F.embedding(ids, weight).sum() + F.embedding(ids, weight).sum(),
+    ):
+        expected = tl.autograd.grad(loss(), weight, create_graph=True)[0].detach()
+        (found,) = tl.autograd.grad(loss(), weight)
+        assert tl.equal(found, expected)
+        weight.grad = None
+        loss().backward()
+        loss().backward()
+        assert tl.equal(weight.grad, 2 * expected)
+        with tl.autograd.detect_anomaly():
+            assert tl.equal(tl.autograd.grad(loss(), weight)[0], expected)
+
+
+def test_a_gradient_made_in_the_forward_pass_is_copied_only_while_the_graph_stays() -> None:
+    x, weight = tl.randn(6, 4, requires_grad=True), tl.randn(5, 4, requires_grad=True)
+    target = tl.tensor([0, 1, 2, 3, 4, 0])
+
+    def gradients(retain: bool) -> list[Any]:
+        x.grad = weight.grad = None
+        loss = F.linear_cross_entropy(x, weight, target)
+        loss.backward(retain_graph=retain)
+        if retain:  # what was handed out must not be what the graph still needs
+            x.grad.zero_()
+            weight.grad.zero_()
+            loss.backward()
+        return [x.grad.clone(), weight.grad.clone()]
+
+    for once, twice in zip(gradients(False), gradients(True), strict=True):
+        assert tl.equal(once, twice)
+
+
+def test_pieces_of_a_gradient_in_any_layout_are_joined() -> None:
+    x = tl.randn(2, 3, 4 * 5, requires_grad=True)
+    heads = x.view(2, 3, 4, 5).transpose(1, 2)
+    a, b = heads.split(2, dim=1)
+    (tl.cat([a, b], dim=1) ** 2).sum().backward()
+    assert tl.allclose(x.grad, 2 * x)
+
+
+def test_gradients_given_as_pieces_of_one_array_stay_the_callers():
+    x = tl.zeros(4, 3).requires_grad_()
+    whole = tl.ones(4, 3)
+    for _ in range(2):  # what arrives second is added to what was kept of the first
+        autograd.backward(x.split(2), whole.split(2))
+    assert (x.grad.numpy() == 2).all()
+    assert (whole.numpy() == 1).all()
+    assert not np.shares_memory(x.grad.numpy(), whole.numpy())

@@ -11,7 +11,7 @@ import pytest
 import tensorlite
 from tensorlite import nn
 from tensorlite.nn import functional as F
-from tensorlite.ops import neural
+from tensorlite.ops import activation
 
 
 class Net(nn.Module):
@@ -355,7 +355,7 @@ def test_losses_are_torchs_with_every_option():
 
 @pytest.mark.parametrize("kept", [0, 1 << 30])
 def test_an_mlp_has_the_bits_of_its_three_ops_whatever_it_keeps(kept, monkeypatch):
-    monkeypatch.setattr(neural, "_KEPT", kept)
+    monkeypatch.setattr(activation, "_KEPT", kept)
     shapes = ((20, 6), (30, 6), (30,), (5, 30), (5,))
     found = []
     for fused in (True, False):

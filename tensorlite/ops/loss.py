@@ -13,11 +13,12 @@ import numpy as np
 
 from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap
 from tensorlite.kernels import cross_entropy as kernels
+from tensorlite.ops.activation import sigmoid
 from tensorlite.ops.compare import masked_fill, minimum
 from tensorlite.ops.elementwise import abs, exp, log1p, minus, mul, neg, plus, square
 from tensorlite.ops.index import gather
 from tensorlite.ops.linalg import linear, matmul
-from tensorlite.ops.neural import log_softmax, sigmoid, softmax
+from tensorlite.ops.neural import log_softmax, softmax
 from tensorlite.ops.reduce import sum
 from tensorlite.ops.shape import movedim, reshape, unsqueeze
 
