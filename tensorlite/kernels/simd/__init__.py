@@ -61,6 +61,21 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
+from tensorlite.kernels.simd.arithmetic import (
+    absolute,
+    copysign,
+    exp2_integer,
+    first,
+    floor,
+    fma,
+    largest,
+    maximum,
+    minimum,
+    round,
+    select,
+    sqrt,
+    total,
+)
 from tensorlite.kernels.simd.edges import AHEAD, FAR, put, put_past, stretch, take
 from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
@@ -85,31 +100,18 @@ from tensorlite.kernels.simd.vectors import (
     REGISTER_BITS,
     Mask,
     Vector,
-    absolute,
     address,
-    copysign,
-    exp2_integer,
-    first,
-    floor,
-    fma,
     lane,
     lanes,
-    largest,
     load,
     load_part,
-    maximum,
-    minimum,
     overload,
     prefetch,
     prefetch_to_l2,
-    round,
-    select,
     splat,
     spread,
-    sqrt,
     store,
     store_part,
-    total,
     vector_type,
     zero,
 )

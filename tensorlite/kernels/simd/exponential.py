@@ -9,18 +9,20 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from tensorlite.kernels.simd.vectors import (
-    INT32,
-    REGISTER_BITS,
-    Vector,
+from tensorlite.kernels.simd.arithmetic import (
     exp2_integer,
     floor,
     fma,
     maximum,
     minimum,
-    overload,
     round,
     select,
+)
+from tensorlite.kernels.simd.vectors import (
+    INT32,
+    REGISTER_BITS,
+    Vector,
+    overload,
     splat,
     zero,
 )

@@ -7,7 +7,11 @@ from typing import Any
 from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic
 
-from tensorlite.kernels.simd.vectors import Vector, _call, _splat
+from tensorlite.kernels.simd.vectors import (
+    Vector,
+    _call,
+    _splat,
+)
 
 
 @intrinsic

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tensorlite.kernels.simd.vectors import address, overload, vector_type
+from tensorlite.kernels.simd.vectors import (
+    address,
+    overload,
+    vector_type,
+)
 
 LINE = 64  # bytes of a cache line
 
