@@ -45,12 +45,8 @@ class Keeps(autograd.Function):
         return Keeps.kept
 
 
-class Halves(autograd.Function):
+class Halves(Passes):
     """x + y, whose backward returns views of one array."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any, y: Any) -> Any:
-        return x + y
 
     @staticmethod
     def backward(ctx: Any, g: Any) -> Any:

@@ -99,6 +99,11 @@ def _backward(
         k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
         after = min(piece + 1, pieces - 1)
         next_batch, next_head = after // G, after % G
+        next_q = next_batch * qs[0] + next_head * heads * qs[1]
+        next_g = next_batch * gs[0] + next_head * heads * gs[1]
+        next_o = next_batch * os[0] + next_head * heads * os[1]
+        next_k = next_batch * ks[0] + next_head * ks[1]
+        next_v = next_batch * vs[0] + next_head * vs[1]
         _gather_rows(
             lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + head * heads, heads, T,
             row_from, rows, D,
@@ -124,11 +129,6 @@ def _backward(
                     m = min(ROWS, n - first)
                     here = row + first
                     if ahead:
-                        next_q = next_batch * qs[0] + next_head * heads * qs[1]
-                        next_g = next_batch * gs[0] + next_head * heads * gs[1]
-                        next_o = next_batch * os[0] + next_head * heads * os[1]
-                        next_k = next_batch * ks[0] + next_head * ks[1]
-                        next_v = next_batch * vs[0] + next_head * vs[1]
                         ask_for_head(q, next_q, qs, heads, here, m, D)
                         ask_for_head(g, next_g, gs, heads, here, m, D)
                         ask_for_head(out, next_o, os, heads, here, m, D)

@@ -283,7 +283,7 @@ def product(
         return c
     nothing = _NOTHING[a.dtype]
     added = nothing if bias is None else bias
-    b_flat, b_row, b_column = (b.ravel(), n, 1) if b.flags.c_contiguous else _strided(b)
+    b_flat, b_row, b_column = _strided(b)
     if m <= SKINNY:
         gemm_few_rows(a.ravel(), b_flat, b_row, b_column, c.ravel(), added, accumulate, m, n, k)
     else:

@@ -74,7 +74,7 @@ def _(packed, x, at, stride, keys, depth):
         edge = simd.scratch(x, w * padded)
         last = simd.scratch(x, w * w)
         for j in range(0, (keys + width - 1) // width * width, w):
-            ask_for_rows(x, at + (j + w) * stride, stride, w, depth)
+            _ask_for_rows(x, at + (j + w) * stride, stride, w, depth)
             source, here, step = x, at + j * stride, stride
             if keys - j < w or padded > depth:
                 _pad(edge, padded, x, here, stride, min(w, keys - j), w, depth)
@@ -105,7 +105,7 @@ def _pad(out, width, x, at, stride, rows, all_rows, depth):
 
 
 @inline
-def ask_for_rows(x, at, stride, rows, depth):
+def _ask_for_rows(x, at, stride, rows, depth):
     """Fetch rows that are needed next: squares are no pattern that the memory would guess. In one
     sweep, for that is one; square by square, 9 GB/s in place of 18."""
     for r in range(rows):
@@ -120,7 +120,7 @@ def ask_for_head(x, at, strides, heads, row, rows, depth):
     768 rows of 4 heads of 32 within a training step 531 -> 417 us."""
     for t in range(row // heads, (row + rows - 1) // heads + 1):
         for h in range(heads):
-            ask_for_rows(x, at + t * strides[2] + h * strides[1], strides[2], 1, depth)
+            _ask_for_rows(x, at + t * strides[2] + h * strides[1], strides[2], 1, depth)
 
 
 @inline
@@ -206,7 +206,7 @@ def products_of_one(c, a, x, at, stride, keys, depth):
     for j in range(0, keys, w):
         here = at + j * stride
         if keys - j >= w and padded == depth:
-            ask_for_rows(x, here + w * stride, stride, w, depth)
+            _ask_for_rows(x, here + w * stride, stride, w, depth)
             _chains(c, j, a, x, here, stride, depth)
         else:
             _pad(edge, padded, x, here, stride, keys - j, w, depth)

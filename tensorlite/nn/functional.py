@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite import random
-from tensorlite.autograd import FUNCTIONAL, wrap
+from tensorlite.autograd import FUNCTIONAL, unwrap, wrap
 from tensorlite.ops import activation, attention, join, linalg, loss, neural  # noqa: F401
 from tensorlite.ops.elementwise import true_divide
 from tensorlite.ops.reduce import norm
@@ -60,10 +60,9 @@ def rms_norm(
 def _over_last_axes(name: str, x: Any, shape: Iterable[int], *parameters: Any) -> tuple[Any, Any]:
     """x with the normalized axes as one, and the parameters flattened."""
     shape = tuple(shape)
-    array = x.array if isinstance(x, Tensor) else x
-    if len(shape) == 1 and array.shape[-1:] == shape:  # the usual case, quickly
+    if len(shape) == 1 and unwrap(x).shape[-1:] == shape:  # the usual case, quickly
         for p in parameters:
-            if p is not None and (p.array if isinstance(p, Tensor) else p).shape != shape:
+            if p is not None and unwrap(p).shape != shape:
                 break
         else:
             return x, parameters

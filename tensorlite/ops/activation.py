@@ -20,8 +20,8 @@ from tensorlite.kernels.matmul import (
     product_activation_backward,
 )
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, square
-from tensorlite.ops.linalg import check_linear, linear, linear_gradients, matmul
-from tensorlite.ops.neural import floating, on_tape, rows_of
+from tensorlite.ops.linalg import check_linear, linear, linear_gradients, matmul, rows_of
+from tensorlite.ops.neural import floating, on_tape
 
 
 @op(functional=True)

@@ -85,23 +85,20 @@ def _matmul_gy(g: Array, x: Array, y_shape: tuple[int, ...]) -> Array:
         return product(x.T, g)
     if x.ndim == 1:
         return mul(g, x) if len(y_shape) == 1 else mul(unsqueeze(x, -1), unsqueeze(g, -2))
-    rows = _rows(x)
+    rows = rows_of(x)
     if len(y_shape) == 1:
         return matmul(rows.mT, reshape(g, (-1,)))
     if len(y_shape) == 2:
-        return matmul(rows.mT, _rows(g))
+        return matmul(rows.mT, rows_of(g))
     return matmul(x.mT, g)
 
 
 matmul.rules(_matmul_gx, _matmul_gy)
 
 
-def _rows(x: Array) -> Array:
-    """x as a matrix of its last axis; with sizes in full, for -1 has no meaning beside a 0."""
-    if x.ndim == 2:
-        return x
-    sizes = prod(x.shape[:-1]), x.shape[-1]
-    return x.reshape(sizes) if type(x) is np.ndarray else reshape(x, sizes)
+def rows_of(x: Any) -> Any:
+    """x as a matrix: (..., N) -> (R, N). A size of -1 would have no meaning beside a 0."""
+    return x if x.ndim == 2 else x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
 @composed(method=True)
@@ -161,7 +158,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     check_linear("linear", x, weight, bias)
     if bias is not None:
         bias = np.ascontiguousarray(bias)
-    return product(_rows(x), weight.T, bias).reshape(*x.shape[:-1], weight.shape[0])
+    return product(rows_of(x), weight.T, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
 def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None:
@@ -188,12 +185,12 @@ def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None
 
 
 def _linear_gweight(g: Array, x: Array) -> Array:
-    rows = _rows(g)
-    return matmul(rows.mT, _rows(x))
+    rows = rows_of(g)
+    return matmul(rows.mT, rows_of(x))
 
 
 def _linear_gbias(g: Array) -> Array:
-    rows = _rows(g)
+    rows = rows_of(g)
     return column_sum(rows) if isinstance(rows, np.ndarray) else sum(rows, 0)
 
 

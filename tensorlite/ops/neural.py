@@ -6,7 +6,6 @@ be differentiated again; `on_tape` tells the two apart.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tensorlite.kernels import activation, norm, softmax as kernels
 from tensorlite.kernels.embedding import embedding_backward_
 from tensorlite.ops.elementwise import exp, minus, mul, plus, rsqrt, square
 from tensorlite.ops.index import index_add
+from tensorlite.ops.linalg import rows_of
 from tensorlite.ops.reduce import mean, sum
 from tensorlite.ops.shape import axis_of
 
@@ -40,11 +40,6 @@ def _over_rows(kernel: Any, dim: int, *arrays: Array) -> Array:
     moved = [np.moveaxis(x, axis, -1) for x in arrays]
     y = kernel(*map(rows_of, moved)).reshape(moved[0].shape)
     return np.ascontiguousarray(np.moveaxis(y, -1, axis))
-
-
-def rows_of(x: Any) -> Any:
-    """x as a matrix: (..., N) -> (R, N). A size of -1 would have no meaning beside a 0."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def floating(name: str, *arrays: Array | None) -> np.dtype[Any]:

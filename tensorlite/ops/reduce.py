@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite import dtypes
-from tensorlite.autograd import Array, Node, composed, op
+from tensorlite.autograd import Array, Node, Variable, composed, op
 from tensorlite.dtypes import as_float
 from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
@@ -47,7 +47,7 @@ def _name(name: str, whole: int, part: int) -> Callable[[Node], str]:
 @op(method=True, grad_name=_name("Sum", 0, 1))
 def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Array:
     """The sum over dim; of integers, in int64."""
-    axes = tuple(range(x.ndim)) if dim is None else axes_of(dim, x.ndim)
+    axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
     return _add_up(x, axes, numpy, None, keepdim), {"axes": axes}
 
@@ -55,13 +55,13 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
 @op(view=True)
 def spread(x: Array, *, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """x repeated over the axes that were summed: the reverse of sum."""
-    return _spread(x, shape, axes)
+    return _repeated(x, shape, axes)
 
 
 _SMALL = 1 << 12  # elements that are sooner written than read as a view by what comes next
 
 
-def _spread(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def _repeated(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     x = np.asarray(x)
     if x.size == 1:
         if math.prod(shape) > _SMALL:
@@ -72,14 +72,12 @@ def _spread(x: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     return stretched(x.reshape([1 if i in axes else n for i, n in enumerate(shape)]), shape)
 
 
-def _sum_gradient(g: Any, x_shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
-    """gx = g, everywhere"""
-    if type(g) is np.ndarray:
-        return _spread(g, x_shape, axes)  # without the cost of an op
-    return spread(g, x_shape, axes)
+def _everywhere(g: Any, x_shape: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """spread, without the cost of an op where g is no tensor."""
+    return (spread if isinstance(g, Variable) else _repeated)(g, x_shape, axes)
 
 
-sum.rules(_sum_gradient)
+sum.rules(_everywhere)
 spread.rules(lambda g, axes, x_shape: reshape(sum(g, axes), x_shape))
 
 
@@ -98,7 +96,7 @@ def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None)
     return quiet.run(np.divide, total, x.dtype.type(n)), {"axes": axes, "n": n}
 
 
-mean.rules(lambda g, x_shape, axes, n: spread(g / n if n else g, x_shape, axes))
+mean.rules(lambda g, x_shape, axes, n: _everywhere(g / n if n else g, x_shape, axes))
 
 
 def _count(x: Any, axes: tuple[int, ...]) -> int:
