@@ -8,7 +8,7 @@ import numpy as np
 
 import tensorlite
 from benchmarks.shapes import BETAS, CLIP, LEARNING_RATE, WEIGHT_DECAY, Shape, Step
-from gpt import GPT, GPTConfig, KVCache
+from gpt import GPT, GPTConfig, KVCache, Reader
 from tensorlite import nn, optim, profiler
 
 
@@ -46,6 +46,7 @@ class Decoding:
         tensorlite.manual_seed(0)
         self.model = GPT(GPTConfig(**asdict(config))).eval().for_decoding()
         self.cache = KVCache(self.model.config, max_length=length)
+        self.read = Reader(self.model, self.cache)
 
     def prefill(self, ids: np.ndarray) -> tensorlite.Tensor:
         """Logits after the prompt: as in `generate`, of its last position only."""
@@ -57,6 +58,4 @@ class Decoding:
 
     def decode(self, token: int, position: int) -> int:
         self.cache.length = position
-        with tensorlite.inference_mode():
-            logits = self.model(tensorlite.tensor([[token]]), self.cache)
-            return int(logits[0, -1].argmax().item())
+        return int(self.read([[token]])[0].argmax().item())

@@ -8,6 +8,7 @@ from gpt.cache import KVCache
 from gpt.config import PRESETS, GPTConfig, TrainingConfig, preset
 from gpt.generate import generate, stream
 from gpt.model import GPT
+from gpt.reader import Reader
 from gpt.sampling import Sampling
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "PRESETS",
     "GPTConfig",
     "KVCache",
+    "Reader",
     "Sampling",
     "TrainingConfig",
     "generate",

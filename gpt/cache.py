@@ -4,14 +4,17 @@ Keys and values stay valid because attention is causal and positions are fixed: 
 later changes them. What a cache saves is everything but attention itself, which still looks back
 over all positions for every new one.
 
-A cache is an argument of the model, never a part of it. `append` writes and returns views; `length`
-advances once per forward pass, in `GPT`, so a pass that fails leaves the cache as it was, and
-setting `length` back forgets the positions after it.
+A cache is an argument of the model, never a part of it. A pass opens it for its positions, every
+layer appends its keys and values there, and `length` advances once per pass, in `GPT`: a pass that
+fails leaves the cache as it was, and setting `length` back forgets the positions after it.
+
+Where a pass writes, and how many keys attention sees, are numbers in the cache's memory, not in the
+program: so one captured pass (tensorlite.capture) serves every position.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import numpy as np
 
 import tensorlite
 from gpt.config import GPTConfig
@@ -46,45 +49,41 @@ class KVCache:
         self.batch_size = batch_size
         self.max_length = max_length
         self.length = 0
-        self._views_of: tuple[int, int] | None = None
-        self._views: list[tuple[Tensor, ...]] = []
+        self._places = np.zeros(max_length, np.int64)  # of the positions of this pass
+        self._end = np.zeros(1, np.int64)  # the length after it
 
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write k, v (B, H, T, D) behind the first `length` positions of the layer; return all of
-        its keys and values so far, (B, H, length + T, D), without copying them."""
-        B, _, T, _ = k.shape
-        if self.length + T > self.max_length:
+    def open(self, count: int) -> Tensor:
+        """Make way for `count` positions behind the first `length`; returns their numbers (count,).
+
+        The next call with that count writes into the same memory.
+        """
+        end = self.length + count
+        if end > self.max_length:
             raise ValueError(
-                f"KVCache: holds {self.max_length} positions, {self.length} used, cannot append {T}"
+                f"KVCache: holds {self.max_length} positions, {self.length} used, "
+                f"cannot append {count}"
             )
+        self._places[:count] = np.arange(self.length, end)
+        self._end[0] = end
+        return tensorlite.from_numpy(self._places[:count])
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Write k, v (B, H, T, D) at the positions that are open; return all keys and values of the
+        layer (B, H, max_length, D), without copying them, and how many of them there are."""
+        B, _, T, _ = k.shape
         if self.batch_size != B:
             raise ValueError(f"KVCache: made for batch_size {self.batch_size}, got {B}")
         if k.dtype != self.keys.dtype:
             raise ValueError(
                 f"KVCache: made for {self.keys.dtype}, got {k.dtype}; pass dtype= when making it"
             )
-        end = self.length + T
-        if layer == 0 or self._views_of != (self.length, end):
-            self._open_views(end)
-        new_k, new_v, all_k, all_v = self._views[layer]
-        new_k[...] = k
-        new_v[...] = v
-        return all_k, all_v
-
-    def _open_views(self, end: int) -> None:
-        """For each layer the places of its new keys and values, and all of both up to `end`.
-
-        Once a pass, with its first layer: a view costs as much as any op.
-        """
-        self._views_of = (self.length, end)
-        both = (self.keys, self.values)
-        places = [x[:, :, :, self.length : end].unbind(0) for x in both]
-        wholes = [x[:, :, :, :end].unbind(0) for x in both]
-        self._views = list(zip(*places, *wholes, strict=True))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What a copy needs: its views must be of its own keys and values."""
-        return {**self.__dict__, "_views_of": None, "_views": []}
+        if self.length + T != self._end[0]:
+            raise ValueError(f"KVCache: call open({T}) before a pass of {T} positions appends")
+        places = tensorlite.from_numpy(self._places[:T])
+        keys, values = self.keys[layer], self.values[layer]
+        keys.index_copy_(2, places, k)
+        values.index_copy_(2, places, v)
+        return keys, values, tensorlite.from_numpy(self._end)
 
     def __repr__(self) -> str:
         layers, _, heads, _, width = self.keys.shape

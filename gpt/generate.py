@@ -12,11 +12,13 @@ position alone (`window_start`), so it is the same for all sequences and with an
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Sequence
 
 import tensorlite
 from gpt.cache import KVCache
 from gpt.model import GPT
+from gpt.reader import Reader
 from gpt.sampling import Sampling, choose
 
 
@@ -65,6 +67,7 @@ def stream(
     texts = [list(prompt) for prompt in prompts]
     ends = [len(prompt) + max_tokens for prompt in prompts]
     cache = KVCache(model.config, len(texts), dtype=model.head_weight.dtype) if use_cache else None
+    read = functools.partial(_read_whole, model) if cache is None else Reader(model, cache, chunk)
     was_training = model.training
     model.eval()
     try:
@@ -76,7 +79,7 @@ def stream(
                 if cache is not None:
                     cache.length = 0
             seen = start if cache is None else start + cache.length
-            logits = _read(model, [text[seen:n] for text in texts], cache, chunk)  # (B, V)
+            logits = read([text[seen:n] for text in texts])  # (B, V)
             for row, text in enumerate(texts):
                 if n < len(text):
                     continue  # it reads its prompt
@@ -99,16 +102,10 @@ def window_start(n: int, block_size: int) -> int:
     return max(0, -(-(n - block_size) // stride)) * stride
 
 
-def _read(
-    model: GPT, ids: list[list[int]], cache: KVCache | None, chunk: int | None
-) -> tensorlite.Tensor:
-    """Logits (B, V) after the last of ids (B, T), which are read in chunks into the cache."""
-    tokens = tensorlite.tensor(ids, dtype=tensorlite.int64)  # (B, T)
-    T = tokens.shape[1]
-    step = chunk if chunk is not None and cache is not None else T
+def _read_whole(model: GPT, ids: list[list[int]]) -> tensorlite.Tensor:
+    """Logits (B, V) after the last of ids (B, T)."""
     with tensorlite.no_grad():
-        for i in range(0, T, step):
-            x = model.features(tokens[:, i : i + step], cache)  # (B, step, C)
+        x = model.features(tensorlite.tensor(ids, dtype=tensorlite.int64))  # (B, T, C)
         return model.head(x[:, -1])  # (B, C) -> (B, V)
 
 

@@ -7,7 +7,7 @@ Shape letters:
     V  vocabulary         H  query heads    G  key and value heads    D  head width, C / H
 
 Query i sees keys j <= i + (S - T). One rule for training (S = T), prefill, reading in chunks
-and decoding (T = 1), and one path: the line `k, v = cache.append(...)` is all that a cache changes.
+and decoding (T = 1), and one path: the line `cache.append(...)` is all that a cache changes.
 The results are the same bits however a sequence is cut, and whatever else is in the batch.
 """
 
@@ -48,9 +48,11 @@ class Attention(nn.Module):
         q, k, v = F.split_heads(self.qkv(x), self.heads)  # (B, H, T, D), (B, G, T, D) twice
         if rotation is not None:
             q, k = rotate(q, *rotation), rotate(k, *rotation)
+        length = None
         if cache is not None:
-            k, v = cache.append(self.layer, k, v)  # (B, G, S, D)
-        y = F.merge_heads(F.causal_attention(q, k, v))  # (B, T, C), heads side by side
+            k, v, length = cache.append(self.layer, k, v)  # (B, G, room, D), of which S count
+        y = F.causal_attention(q, k, v, length=length)  # (B, H, T, D)
+        y = F.merge_heads(y)  # (B, T, C), heads side by side
         return self.dropout(self.out(y))
 
 
@@ -177,32 +179,34 @@ class GPT(nn.Module):
     def features(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
         """What the last layer hands to the output projection: ids (B, T) -> (B, T, C)."""
         with recording_unless(cache):
-            x, rotation = self.embed(ids, 0 if cache is None else cache.length)
+            x, rotation = self.embed(ids, cache)
             for block in self.h:
                 x = block(x, rotation, cache)
             if cache is not None:
                 cache.length += ids.shape[1]
             return self.norm_f(x)
 
-    def embed(self, ids: Tensor, start: int) -> tuple[Tensor, Rotation | None]:
-        """Tokens at positions `start` and on: (B, T) -> (B, T, C), and the rotation for rope."""
+    def embed(self, ids: Tensor, cache: KVCache | None) -> tuple[Tensor, Rotation | None]:
+        """Tokens after those in the cache: (B, T) -> (B, T, C), and the rotation for rope."""
         if ids.ndim != 2 or ids.shape[1] == 0:
             raise ValueError(f"GPT: ids must have shape (B, T) with T > 0, got {tuple(ids.shape)}")
-        end = start + ids.shape[1]
-        if end > self.config.block_size:
+        T = ids.shape[1]
+        start = 0 if cache is None else cache.length
+        if start + T > self.config.block_size:
             raise ValueError(
                 f"GPT: block_size is {self.config.block_size} positions, {start} used, "
-                f"cannot read {ids.shape[1]} more"
+                f"cannot read {T} more"
             )
+        places = slice(0, T) if cache is None else cache.open(T)
         x = self.wte(ids)  # (B, T, C)
         rotation = None
         match self.config.position:
             case "learned":
-                x = x + self.wpe.weight[start:end]  # + (T, C)
+                x = x + self.wpe.weight[places]  # + (T, C)
             case "sinusoidal":
-                x = x + self.sines[start:end]  # + (T, C)
+                x = x + self.sines[places]  # + (T, C)
             case "rope":
-                rotation = self.cos[start:end], self.sin[start:end]  # both (T, D / 2)
+                rotation = self.cos[places], self.sin[places]  # both (T, D / 2)
         return self.dropout(x), rotation
 
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
@@ -222,14 +226,15 @@ class GPT(nn.Module):
         return self.wte.weight if self.config.tie_weights else self.lm_head.weight
 
     def for_decoding(self) -> GPT:
-        """Hold every matrix column by column; returns the model, whose results keep their bits.
+        """Hold the matrices of products column by column; returns the model, whose results keep
+        their bits.
 
         One position's products then read memory in the order in which it lies, a quarter to a half
         faster than row by row. Training and reading long texts do not gain.
         """
-        for parameter in self.parameters():
-            if parameter.ndim == 2:
-                parameter.data = parameter.detach().T.contiguous().T
+        linear = [module.weight for module in self.modules() if isinstance(module, nn.Linear)]
+        for weight in {*linear, self.head_weight}:
+            weight.data = weight.detach().T.contiguous().T
         return self
 
     def num_parameters(self) -> int:

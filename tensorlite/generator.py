@@ -16,7 +16,7 @@ from typing import Any, TypeAlias, cast
 
 import numpy as np
 
-from tensorlite.autograd import Array, unwrap, wrap
+from tensorlite.autograd import Array, unwrap, watch, wrap
 from tensorlite.device import check_device, device as device_type
 
 _State: TypeAlias = tuple[str, Array, int, int, float]  # of NumPy's RandomState
@@ -102,6 +102,7 @@ class Generator:
 
     def words(self, n: int) -> Array:
         """The next n words: uint32."""
+        watch.read("random numbers")
         return self._stream.randint(0, 1 << 32, n, np.uint32)
 
     def pairs(self, n: int) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 
 from tensorlite import autograd, dtypes, printing
 from tensorlite.autograd import Array, Hook, Node, OpError, RemovableHandle, Variable, unwrap, wrap
+from tensorlite.autograd.watch import read
 from tensorlite.creation import empty, full, ones, tensor, zeros
 from tensorlite.device import check_device, device
 from tensorlite.ops import convert, shape
@@ -241,10 +242,12 @@ class Tensor(Variable, Methods):
             raise OpError(
                 f"item: a Tensor with {self.array.size} elements cannot be converted to Scalar"
             )
+        read("item")
         return self.array.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
+        read("tolist")
         return self.array.tolist()
 
     def numpy(self, *, force: builtins.bool = False) -> Array:
@@ -388,6 +391,7 @@ class Tensor(Variable, Methods):
                 f"bool: Boolean value of Tensor with {self.array.size} elements is ambiguous; "
                 "use any() or all()"
             )
+        read("bool")
         return builtins.bool(self.array.reshape(())[()])
 
     def __float__(self) -> builtins.float:
@@ -402,6 +406,7 @@ class Tensor(Variable, Methods):
         return builtins.int(self.item())
 
     def __contains__(self, value: Any) -> builtins.bool:
+        read("in")
         return builtins.bool((self.array == unwrap(value)).any())
 
     def __format__(self, spec: str) -> str:

@@ -1,7 +1,10 @@
 """Attention as users call it: PyTorch's function, ours, masks, and misuse."""
 
+import math
+
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 import tensorlite as tl
 from tensorlite.nn import functional as F
@@ -211,3 +214,45 @@ def test_heads_that_do_not_fit_are_refused(shape, heads):
         F.split_heads(tl.ones(shape), heads)
     with pytest.raises(RuntimeError, match="merge_heads: takes"):
         F.merge_heads(tl.ones(shape))
+
+
+@given(
+    T=st.integers(1, 5), more=st.integers(0, 300), room=st.integers(0, 300),
+    heads=st.sampled_from([(1, 1), (4, 2), (3, 1)]), width=st.sampled_from([1, 8, 300]),
+)  # fmt: skip
+@settings(max_examples=25)
+def test_a_length_gives_the_bits_of_so_many_keys(T, more, room, heads, width):
+    S = T + more
+    q = tl.randn(2, heads[0], T, width)
+    k, v = (tl.randn(2, heads[1], S + room, width) for _ in range(2))
+    k[:, :, S:], v[:, :, S:] = math.nan, math.inf
+    length = tl.tensor([S])
+    y = F.causal_attention(q, k, v, length=length)
+    expected = F.causal_attention(q, k[:, :, :S], v[:, :, :S])
+    assert y.numpy().tobytes() == expected.numpy().tobytes()
+    gradients = []
+    for cut in (False, True):
+        leaves = [x.clone().requires_grad_() for x in (q, k, v)]
+        a, b, c = leaves
+        if cut:
+            F.causal_attention(a, b[:, :, :S], c[:, :, :S]).sum().backward()
+        else:
+            F.causal_attention(a, b, c, length=length).sum().backward()
+        gradients.append([x.grad.numpy().tobytes() for x in leaves])
+    assert gradients[0] == gradients[1]
+
+
+@pytest.mark.parametrize(
+    ("length", "message"),
+    [
+        (tl.tensor([3.0]), "length must be an int64 tensor of one element"),
+        (tl.tensor([3, 4]), "length must be an int64 tensor of one element"),
+        (3, "length must be an int64 tensor of one element"),
+        (tl.tensor([1]), r"length must lie in \[T = 2, S = 5\], got 1"),
+        (tl.tensor([6]), r"length must lie in \[T = 2, S = 5\], got 6"),
+    ],
+)
+def test_a_length_that_cannot_be_is_explained(length, message):
+    q, k = tl.zeros(1, 1, 2, 4), tl.zeros(1, 1, 5, 4)
+    with pytest.raises(RuntimeError, match=f"causal_attention: {message}"):
+        F.causal_attention(q, k, k, length=length)

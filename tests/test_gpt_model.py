@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -38,13 +37,6 @@ SHAPES: dict[str, GPTConfig] = {
 @pytest.fixture(scope="module", params=SHAPES)
 def model(request: pytest.FixtureRequest) -> GPT:
     return make(SHAPES[request.param])
-
-
-@pytest.fixture
-def all_threads() -> Iterator[int]:
-    before = tensorlite.get_num_threads()
-    yield before
-    tensorlite.set_num_threads(before)
 
 
 def make(config: GPTConfig, seed: int = 0) -> GPT:
@@ -341,6 +333,9 @@ def test_cache_and_model_say_what_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"KVCache: made for .*float64, got .*float32"):
         model(random_ids(model, 1, 1), KVCache(TINY, dtype=tensorlite.float64))
     assert "10 of 12 positions" in repr(cache)
+    k = tensorlite.zeros(1, 2, 1, 8)
+    with pytest.raises(ValueError, match=r"KVCache: call open\(1\) before a pass of 1 positions"):
+        KVCache(TINY).append(0, k, k)
 
 
 # --------------------------------------------------------------------------------------- learning

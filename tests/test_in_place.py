@@ -206,3 +206,52 @@ def test_a_program_of_views_and_changes_is_right_or_refused(steps: Any) -> None:
         assume("modified by an inplace" not in str(error))  # refused, in so many words
         raise
     assert gradcheck(program, [x, w])
+
+
+@pytest.mark.parametrize("layout", ["whole", "strided", "transposed"])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_slices_written_directly_are_those_of_a_copy(layout: str, overlap: bool) -> None:
+    """Where no graph is recorded index_copy_ and its kin write into the memory of x at once."""
+    wide = tl.randn(2, 3, 6, 10)
+    whole = {
+        "whole": wide,
+        "strided": wide[:, :, :, ::2],
+        "transposed": wide.transpose(2, 3),
+    }[layout]
+    for dim in range(4):
+        n = whole.shape[dim]
+        index = tl.tensor([n - 1, 0])
+        x = whole.clone() if layout == "whole" else whole
+        source = x.narrow(dim, n - 2, 2) if overlap else tl.randn(x.narrow(dim, 0, 2).shape)
+        expected = [
+            x.index_copy(dim, index, source),
+            x.index_add(dim, index, source, alpha=0.5),
+            x.index_fill(dim, index, 3.0),
+        ]
+        before = x.clone()
+        for result, change in zip(
+            expected,
+            (
+                lambda x, s, dim=dim, index=index: x.index_copy_(dim, index, s),
+                lambda x, s, dim=dim, index=index: x.index_add_(dim, index, source=s, alpha=0.5),
+                lambda x, s, dim=dim, index=index: x.index_fill_(dim, index, value=3.0),
+            ),
+            strict=True,
+        ):
+            version = x._version
+            assert change(x, source) is x
+            assert x._version == version + 1
+            assert x.numpy().tobytes() == result.numpy().tobytes()
+            x.copy_(before)
+
+
+def test_slices_that_do_not_fit_are_named_and_leave_x_alone() -> None:
+    x = tl.zeros(1, 1, 4, 2)
+    for index, source, message in (
+        (tl.tensor([4]), tl.ones(1, 1, 1, 2), r"index_copy: index must lie in \[0, 4\), got 4"),
+        (tl.tensor([-1]), tl.ones(1, 1, 1, 2), r"index_copy: index must lie in \[0, 4\), got -1"),
+        (tl.tensor([1]), tl.ones(1, 1, 3, 2), "index_copy: "),
+    ):
+        with pytest.raises((RuntimeError, IndexError), match=message):
+            x.index_copy_(2, index, source)
+    assert x.sum().item() == 0

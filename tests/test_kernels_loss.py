@@ -170,6 +170,48 @@ def test_embedding_gradients_add_up_in_order_of_position(dtype, rows, columns, v
         assert np.array_equal(gw, expected)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(
+    heads=st.sampled_from([(1, 1), (2, 3), (1, 12)]),
+    count=st.sampled_from([1, 2, 200]),
+    room=st.sampled_from([1, 7, 300]),
+    width=st.sampled_from([1, W - 1, W, W + 1, 2 * W + 3]),
+    spread=st.sampled_from([1, 2]),
+)
+def test_rows_are_put_where_numbers_point_in_ascending_order(
+    dtype, heads, count, room, width, spread
+):
+    before = random(*heads, spread * room, width, dtype=dtype, seed=1)
+    source = random(*heads, spread * count, width, dtype=dtype, seed=2)[:, :, ::spread]
+    rows = np.random.default_rng(3).integers(0, room, count)
+    expected = before.copy()
+    for t, row in enumerate(rows):
+        expected[:, :, row * spread] = source[:, :, t]
+    for threads in (1, 2):
+        jit.set_num_threads(threads)
+        x = before.copy()
+        assert embedding.put_rows(x[:, :, ::spread], rows, source)
+        assert np.array_equal(x, expected)
+
+
+def test_rows_that_the_kernel_cannot_put_are_left_to_others():
+    x = np.zeros((1, 2, 4, 3), np.float32)
+    rows, source = np.array([1]), np.ones((1, 2, 1, 3), np.float32)
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    assert not embedding.put_rows(x, rows, source.astype(np.float64))
+    assert not embedding.put_rows(x, rows, source[:, :1])
+    assert not embedding.put_rows(x, rows, x[:, :, 2:3])
+    assert not embedding.put_rows(x, rows.astype(np.int32), source)
+    assert not embedding.put_rows(x, np.arange(4)[1::3][:1], np.ones((1, 2, 1, 6))[..., ::2])
+    assert not embedding.put_rows(read_only, rows, source)
+    assert not x.any()
+    # Captured rows may change behind the checks: a kernel writes into no other array.
+    assert embedding.put_rows(x[:, :, 1:3], np.array([-1]), source)
+    assert embedding.put_rows(x[:, :, 1:3], np.array([2]), source)
+    assert not x.any()
+
+
 def test_equal_logits_share_the_gradient_however_large_they_are():
     for size in (0.0, 1e4, 1e8):
         x, targets = np.full((1, 2), size, np.float32), np.array([0])

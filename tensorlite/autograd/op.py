@@ -43,6 +43,12 @@ class OpFunction(Protocol):
     def rules(self, *rules: Callable[..., Any] | None) -> None:
         """Declare one vjp per positional argument, None where there is no gradient."""
 
+    def by_kernels(self, function: F) -> F:
+        """Declare how kernels alone compute it, for a capture; None: not these arrays."""
+
+    def directly(self, function: F) -> F:
+        """Declare how x.op_() changes x where nothing is recorded; True: by kernels alone."""
+
 
 @overload
 def op(function: Callable[..., Any], /) -> OpFunction: ...
@@ -203,8 +209,17 @@ def op(
         record.rules = [(r, record.names_needed(r)) for r in (rule or _nothing for rule in rules)]
         record.differentiable = True
 
+    def by_kernels(function: F) -> F:
+        record.by_kernels = function
+        return function
+
+    def directly(function: F) -> F:
+        record.directly = function
+        return function
+
     public: Any = call
     public.op, public.vjp, public.rules = record, vjp, rules
+    public.by_kernels, public.directly = by_kernels, directly
     OPS[record.name] = public
     return exposed(public, **places)
 
@@ -263,6 +278,8 @@ class Op:
         self.vjp_names: tuple[str, ...] = ()
         self.vjp_asks_needs = False
         self.rules: list[tuple[Callable[..., Any], tuple[str, ...]]] = []
+        self.by_kernels: Callable[..., Any] | None = None
+        self.directly: Callable[..., Any] | None = None
         self._plans: dict[int, tuple[tuple[str, int], ...]] = {}
 
     def names_needed(self, vjp: Callable[..., Any]) -> tuple[str, ...]:

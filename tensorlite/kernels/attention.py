@@ -155,8 +155,11 @@ def _forward(task, run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, scale, offs
 
 
 @kernel
-def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset):
+def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset, length):
     H, G, T, S, D = sizes
+    if length.size > 0:
+        S = max(0, min(S, length[0]))
+        offset = S - T
     chunks = (T * (H // G) + CHUNK - 1) // CHUNK
     tasks = B * G * chunks
     work = H // G * T * S * D // chunks
@@ -166,16 +169,22 @@ def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset):
     parallel_for(
         _forward,
         (tasks + run - 1) // run,
-        (run, tasks, q, k, v, qs, ks, vs, out, lse, sizes, q.dtype.type(scale), offset),
+        (run, tasks, q, k, v, qs, ks, vs, out, lse, (H, G, T, S, D), q.dtype.type(scale), offset),
     )
 
 
-def attention(q: Array, k: Array, v: Array, scale: float, offset: int) -> tuple[Array, Array]:
+_ALL = np.empty(0, np.int64)
+
+
+def attention(
+    q: Array, k: Array, v: Array, scale: float, offset: int, length: Array = _ALL
+) -> tuple[Array, Array]:
     """softmax(q k^T scale) v over the keys j <= i + offset of query i.
 
     q (B, H, T, D), k and v (B, G, S, D), D contiguous and at most WIDEST -> out (B, H, T, D), which
     lies in memory as (B, T, H, D), and lse (B, H, T). With offset >= S every query sees all keys; a
-    query that sees none gets zeros, and -inf.
+    query that sees none gets zeros, and -inf. length, an int64: only so many of the keys count, and
+    the offset is length - T; it is read as the kernel begins.
     """
     B, H, T, D = q.shape
     G, S = k.shape[1:3]
@@ -186,6 +195,6 @@ def attention(q: Array, k: Array, v: Array, scale: float, offset: int) -> tuple[
     (q_flat, qs), (k_flat, ks), (v_flat, vs) = located(q), located(k), located(v)
     _attention(
         q_flat, k_flat, v_flat, qs, ks, vs, out.ravel(), lse.ravel(), B, (H, G, T, S, D), scale,
-        offset,
+        offset, length,
     )  # fmt: skip
     return out.transpose(0, 2, 1, 3), lse

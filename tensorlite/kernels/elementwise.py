@@ -75,10 +75,19 @@ def _add(x, y):
 
 def add(x: Array, y: Array, out: Array | None = None) -> Array:
     """x + y of one shape and type, into out where it is given (x or y may be it)."""
-    plain = x.dtype == y.dtype and x.dtype.kind == "f"
-    if x.size > SMALL and plain and x.flags.c_contiguous and y.flags.c_contiguous:
-        z = np.empty(x.shape, x.dtype) if out is None else out
-        if z.flags.c_contiguous:
-            _add(x.ravel(), y.ravel(), z.ravel())
-            return z
-    return np.add(x, y, out)
+    z = sum_by_kernel(x, y, out) if x.size > SMALL else None
+    return np.add(x, y, out) if z is None else z
+
+
+def sum_by_kernel(x: Array, y: Array, out: Array | None = None) -> Array | None:
+    """add, for any size; None where shapes, types or layouts are not those of the kernel."""
+    if (
+        type(x) is not np.ndarray or type(y) is not np.ndarray or x.shape != y.shape
+        or x.dtype != y.dtype or x.dtype.kind != "f"
+        or not (x.flags.c_contiguous and y.flags.c_contiguous)
+        or not (out is None or out.flags.c_contiguous)
+    ):  # fmt: skip
+        return None
+    z = np.empty(x.shape, x.dtype) if out is None else out
+    _add(x.ravel(), y.ravel(), z.ravel())
+    return z

@@ -1,4 +1,4 @@
-"""The gradient of an embedding: rows of g added where the id of each points."""
+"""Rows where numbers point: the gradient of an embedding, and what a cache is told to keep."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.panels import located
 
 Array = np.ndarray
 
@@ -45,3 +46,47 @@ def embedding_backward_(gw: Array, g: Array, ids: Array) -> None:
     """
     if g.size:
         _embedding_backward(g.ravel(), ids, gw.ravel(), g.shape[1])
+
+
+@inline
+def _put_head(task, x, xs, rows, source, ss, heads, count, room, width):
+    batch, head = task // heads, task % heads
+    to, start = batch * xs[0] + head * xs[1], batch * ss[0] + head * ss[1]
+    w = simd.lanes(x)
+    zero = simd.zero(x)
+    for t in range(count):
+        if 0 <= rows[t] < room:  # else nothing: a kernel writes into no other array
+            for d in range(0, width, w):
+                v = simd.take(source, start + t * ss[2] + d, width - d, zero)
+                simd.put(x, to + rows[t] * xs[2] + d, width - d, v)
+
+
+@kernel
+def _put_rows(x, xs, rows, source, ss, sizes):
+    batches, heads, count, room, width = sizes
+    tasks = batches * heads
+    arguments = (x, xs, rows, source, ss, heads, count, room, width)
+    if tasks * count * width > SMALL:
+        parallel_for(_put_head, tasks, arguments)
+    else:
+        for task in range(tasks):
+            _put_head(task, *arguments)
+
+
+def put_rows(x: Array, rows: Array, source: Array) -> bool:
+    """x[:, :, rows[t]] = source[:, :, t], for ascending t: x (B, H, S, D), source (B, H, T, D).
+
+    False, with nothing done, where the two are not of one floating type, or not apart in memory
+    with contiguous rows.
+    """
+    if (
+        x.dtype != source.dtype or x.dtype.kind != "f" or rows.dtype != np.int64
+        or not rows.flags.c_contiguous
+        or source.shape != (*x.shape[:2], len(rows), x.shape[3]) or source.size == 0
+        or not x.strides[3] == source.strides[3] == x.itemsize
+        or np.may_share_memory(x, source) or not x.flags.writeable
+    ):  # fmt: skip
+        return False
+    (to, xs), (start, ss) = located(x), located(source)
+    _put_rows(to, xs, rows, start, ss, (*source.shape[:3], x.shape[2], x.shape[3]))
+    return True

@@ -37,6 +37,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
+from numba.core.registry import CPUDispatcher
 from numba.extending import intrinsic
 from numba.types import unliteral
 
@@ -84,9 +85,14 @@ def plain(typing, x):
     return kind(kind), codegen
 
 
+class Kernel(CPUDispatcher):
+    """What Python calls: one compiled function for each signature; see line.py for why a class."""
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from the disk cache."""
     dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher.__class__ = Kernel
     dispatcher._cache = cache.DiskCache(function)
     return dispatcher
 

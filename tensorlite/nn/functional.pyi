@@ -14,7 +14,7 @@ Number = Tensor | builtins.float
 
 def binary_cross_entropy_with_logits(input: Any, target: Any, weight: Any = ..., reduction: str = ..., pos_weight: Any = ...) -> Any:
     """-w (pos_weight t log p + (1 - t) log(1 - p)) with p = sigmoid(input), t the target."""
-def causal_attention(q: Any, k: Any, v: Any, *, scale: builtins.float | None = ...) -> Any:
+def causal_attention(q: Any, k: Any, v: Any, *, scale: builtins.float | None = ..., length: Any = ...) -> Any:
     """Attention in which query i sees the keys j <= i + (S - T): q (B, H, T, D), k, v (B, G, S, D)."""
 def cross_entropy(input: Any, target: Any, weight: Any = ..., ignore_index: builtins.int = ..., reduction: str = ..., label_smoothing: builtins.float = ...) -> Any:
     """-log softmax(input)[target]: logits (N, C), (C) or (N, C, ...), classes (N), () or (N, ...)."""

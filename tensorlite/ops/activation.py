@@ -20,7 +20,14 @@ from tensorlite.kernels.matmul import (
     product_activation_backward,
 )
 from tensorlite.ops.elementwise import exp, minus, mul, neg, plus, square
-from tensorlite.ops.linalg import check_linear, linear, linear_gradients, matmul, rows_of
+from tensorlite.ops.linalg import (
+    check_linear,
+    in_order,
+    linear,
+    linear_gradients,
+    matmul,
+    rows_of,
+)
 from tensorlite.ops.neural import floating, on_tape
 
 
@@ -245,6 +252,20 @@ def feed_forward(
     check_linear("feed_forward", y, down, down_bias)
     out = product(y, down.T, _plain(down_bias))
     return out.reshape(*x.shape[:-1], len(down)), {"c": c, "y": y if y.size <= _KEPT else None}
+
+
+@feed_forward.by_kernels
+def _(
+    x: Array,
+    up: Array,
+    up_bias: Array | None,
+    down: Array,
+    down_bias: Array | None,
+    *,
+    activation: str,
+) -> Any:
+    arrays = (x, up, up_bias, down, down_bias)
+    return feed_forward.op.function(*arrays, activation=activation) if in_order(*arrays) else None
 
 
 def _plain(bias: Array | None) -> Array | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, OpError, composed, op, unwrap
+from tensorlite.autograd import Array, OpError, composed, is_grad_enabled, op, unwrap
 from tensorlite.kernels import attention as kernels
 from tensorlite.kernels.attention_backward import attention_backward
 from tensorlite.kernels.panels import WIDEST
@@ -22,15 +22,36 @@ from tensorlite.ops.shape import Sizes, reshape, unsqueeze
 
 
 @op
-def attention(q: Array, k: Array, v: Array, *, scale: float, offset: int) -> Any:
+def attention(
+    q: Array, k: Array, v: Array, *, scale: float, offset: int, length: Array | None = None
+) -> Any:
     """softmax(q k^T scale) v over the keys j <= i + offset of query i, in memory linear in T and S.
 
     q (B, H, T, D), k and v (B, G, S, D), H a multiple of G -> (B, H, T, D). Query head h reads key
     head h // (H / G): Ainslie et al. 2023. A query without keys gets zeros. The bits of a query's
     result depend on its own position and keys only. Dao et al. 2022, FlashAttention.
+
+    With length, an int64, only so many of the keys count, offset is length - T, and no gradient is
+    known. Heads wider than the kernel takes go through plain ops and T x S scores.
     """
-    out, lse = kernels.attention(_by_rows(q), _by_rows(k), _by_rows(v), scale, offset)
+    if q.shape[-1] > WIDEST:
+        if length is not None:
+            S = int(length.item())
+            k, v, offset = k[:, :, :S], v[:, :, :S], S - q.shape[2]
+        return _plainly(q, k, v, scale, offset), {"lse": None}
+    rows = (_by_rows(q), _by_rows(k), _by_rows(v))
+    if length is None:
+        out, lse = kernels.attention(*rows, scale, offset)
+    else:
+        out, lse = kernels.attention(*rows, scale, 0, length.reshape(1))
     return out, {"lse": lse}
+
+
+@attention.by_kernels
+def _(q: Array, k: Array, v: Array, **options: Any) -> Any:
+    if q.shape[-1] <= WIDEST and all(x.strides[-1] == x.itemsize for x in (q, k, v)):
+        return attention.op.function(q, k, v, **options)
+    return None
 
 
 def _by_rows(x: Array) -> Array:
@@ -40,7 +61,7 @@ def _by_rows(x: Array) -> Array:
 
 @attention.vjp
 def _(g: Any, q: Any, k: Any, v: Any, out: Any, lse: Array, scale: float, offset: int) -> Any:
-    if on_tape(g, q, k, v):
+    if on_tape(g, q, k, v) or lse is None:
         return _gradients(g, q, k, v, scale, offset)
     rows = _by_rows
     return attention_backward(
@@ -138,21 +159,25 @@ def _weights(q: Any, k: Any, scale: float, hidden: Array | None = None, added: A
     return masked_fill(softmax(masked_fill(scores, unseeing, 0.0), dim=-1), unseeing, 0.0)
 
 
-def _attention(q: Any, k: Any, v: Any, scale: float, offset: int) -> Any:
-    """attention, also of heads wider than its kernel takes."""
-    if q.shape[-1] <= WIDEST:
-        return attention(q, k, v, scale=scale, offset=offset)
+def _plainly(q: Any, k: Any, v: Any, scale: float, offset: int) -> Any:
+    """Attention by ops."""
     shape = tuple(q.shape)
     q, k, v = _sharing(q, k, v)
     return reshape(matmul(_weights(q, k, scale, _hidden(q, k, offset)), v), shape)
 
 
 @composed(functional=True)
-def causal_attention(q: Any, k: Any, v: Any, *, scale: float | None = None) -> Any:
+def causal_attention(
+    q: Any, k: Any, v: Any, *, scale: float | None = None, length: Any = None
+) -> Any:
     """Attention in which query i sees the keys j <= i + (S - T): q (B, H, T, D), k, v (B, G, S, D).
 
     The last query sees all keys, so one rule serves training (S = T), reading in chunks and
     decoding from a cache (T = 1), with the same bits. scale defaults to 1 / sqrt(D).
+
+    length: how many of the keys there are, an int64 tensor of one element: the bits of
+    k[:, :, :length] and v[:, :, :length]. It is read whenever attention is computed, so that a
+    captured pass (tensorlite.capture) sees a cache fill up.
     """
     _check("causal_attention", q, k, v)
     q_shape, k_shape = unwrap(q).shape, unwrap(k).shape
@@ -165,11 +190,30 @@ def causal_attention(q: Any, k: Any, v: Any, *, scale: float | None = None) -> A
         raise OpError(
             f"causal_attention: query heads must be a multiple of key heads, got {H} and {G}"
         )
+    if length is not None:
+        S = _length(length, T, S)
+        if is_grad_enabled() and any(getattr(x, "requires_grad", False) for x in (q, k, v)):
+            k, v, length = k[:, :, :S], v[:, :, :S], None
     if T > S:
         raise OpError(
             f"causal_attention: there must be as many keys as queries, got {T} queries and {S} keys"
         )
-    return _attention(q, k, v, 1 / math.sqrt(D) if scale is None else scale, S - T)
+    scale = 1 / math.sqrt(D) if scale is None else scale
+    return attention(q, k, v, scale=scale, offset=S - T, length=length)
+
+
+def _length(length: Any, T: int, S: int) -> int:
+    """The number in `length`, checked."""
+    array = unwrap(length)
+    if not isinstance(array, np.ndarray) or array.dtype != np.int64 or array.size != 1:
+        raise OpError(
+            f"causal_attention: length must be an int64 tensor of one element, got {length}"
+        )
+    if not T <= array.item() <= S:
+        raise OpError(
+            f"causal_attention: length must lie in [T = {T}, S = {S}], got {array.item()}"
+        )
+    return int(array.item())
 
 
 def scaled_dot_product_attention(
@@ -212,7 +256,7 @@ def scaled_dot_product_attention(
         sequences = math.prod(batch)
         q = reshape(query, (sequences, heads, T, D))
         k, v = (reshape(x, (sequences, shared, S, D)) for x in (key, value))
-        y = _attention(q, k, v, scale, 0 if is_causal else S)
+        y = attention(q, k, v, scale=scale, offset=0 if is_causal else S)
         return reshape(y, tuple(query.shape))
     if shared not in (1, heads):
         key, value = (_repeat_heads(x, heads // shared) for x in (key, value))

@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, Node, arithmetic, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
-from tensorlite.kernels.elementwise import SMALL, add as add_kernel
+from tensorlite.kernels.elementwise import SMALL, add as add_kernel, sum_by_kernel
 from tensorlite.ops.quiet import quiet
 
 # ------------------------------------------------------------------------------------------- zeros
@@ -43,6 +43,7 @@ def plus(x: Array, y: Array) -> Array:
 
 
 plus.rules(lambda g: g, lambda g: g)
+plus.by_kernels(sum_by_kernel)
 arithmetic.add = add_kernel
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
+from tensorlite.kernels.embedding import put_rows
 from tensorlite.ops.compare import choose
 from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import Sizes, axis_of, expand, reshape
@@ -218,12 +219,17 @@ def repeat_interleave(input: Array, repeats: Array | int, dim: int | None = None
 @op(method=True, inplace=True)
 def index_add(x: Array, dim: int, index: Array, source: Array, *, alpha: float = 1) -> Array:
     """x, with alpha * source[i] added to its slice index[i] along an axis; in order of i."""
-    d = axis_of(dim, x.ndim)
     y = x.copy()
+    _add_slices(y, dim, index, source, alpha=alpha)
+    return y
+
+
+@index_add.directly
+def _add_slices(x: Array, dim: int, index: Array, source: Array, *, alpha: float = 1) -> None:
+    d = axis_of(dim, x.ndim)
     if alpha != 1:
         source = source * x.dtype.type(alpha)
-    np.add.at(y, _along(_flat_index(index, x.shape[d]), d), source)
-    return y
+    np.add.at(x, _along(_flat_index(index, x.shape[d]), d), source)
 
 
 index_add.rules(
@@ -237,10 +243,15 @@ index_add.rules(
 @op(method=True, inplace=True)
 def index_fill(x: Array, dim: int, index: Array, value: float) -> Array:
     """x, with value in its slices index[i] along an axis."""
-    d = axis_of(dim, x.ndim)
     y = x.copy()
-    y[_along(_flat_index(index, x.shape[d]), d)] = value
+    _fill_slices(y, dim, index, value)
     return y
+
+
+@index_fill.directly
+def _fill_slices(x: Array, dim: int, index: Array, value: float) -> None:
+    d = axis_of(dim, x.ndim)
+    x[_along(_flat_index(index, x.shape[d]), d)] = value
 
 
 index_fill.rules(lambda g, dim, index: index_fill(g, dim, index, 0.0), None, None, None)
@@ -249,10 +260,19 @@ index_fill.rules(lambda g, dim, index: index_fill(g, dim, index, 0.0), None, Non
 @op(method=True, inplace=True)
 def index_copy(x: Array, dim: int, index: Array, source: Array) -> Array:
     """x, with source[i] in place of its slice index[i] along an axis."""
-    d = axis_of(dim, x.ndim)
     y = x.copy()
-    y[_along(_flat_index(index, x.shape[d]), d)] = source
+    _put_slices(y, dim, index, source)
     return y
+
+
+@index_copy.directly
+def _put_slices(x: Array, dim: int, index: Array, source: Array) -> bool:
+    d = axis_of(dim, x.ndim)
+    places = _flat_index(index, x.shape[d])
+    if d == x.ndim - 2 == 2 and put_rows(x, places, source):  # what a cache of keys does
+        return True
+    x[_along(places, d)] = source
+    return False
 
 
 index_copy.rules(

@@ -161,6 +161,20 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return product(rows_of(x), weight.T, bias).reshape(*x.shape[:-1], weight.shape[0])
 
 
+@linear.by_kernels
+def _(x: Array, weight: Array, bias: Array | None = None) -> Any:
+    return linear.op.function(x, weight, bias) if in_order(x, weight, bias) else None
+
+
+def in_order(x: Array, *parameters: Array | None) -> bool:
+    """Do products take these as they are? None is empty, x and vectors lie row by row, matrices
+    either way."""
+    return x.flags.c_contiguous and all(
+        p is None or (p.size and (p.flags.c_contiguous or (p.ndim == 2 and p.flags.f_contiguous)))
+        for p in (x, *parameters)
+    )
+
+
 def check_linear(name: str, x: Array, weight: Array, bias: Array | None) -> None:
     """Raise unless x (..., K), weight (N, K) and bias (N) or None have one floating dtype."""
     kind = x.dtype

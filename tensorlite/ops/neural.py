@@ -104,6 +104,15 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     return y.reshape(x.shape), {"center": center, "rstd": rstd}
 
 
+@layer_norm.by_kernels
+def _(x: Array, weight: Array | None, bias: Array | None, **options: Any) -> Any:
+    return layer_norm.op.function(x, weight, bias, **options) if _plain(x, weight, bias) else None
+
+
+def _plain(*arrays: Array | None) -> bool:
+    return all(x is None or x.flags.c_contiguous for x in arrays)
+
+
 @layer_norm.vjp
 def _(
     g: Any, x: Any, weight: Any, center: Array, rstd: Array, eps: float, needs: tuple[bool, ...]
@@ -125,6 +134,11 @@ def rms_norm(x: Array, weight: Array | None, *, eps: float | None = None) -> Any
     added = float(np.finfo(kind).eps) if eps is None else eps
     y, rstd = norm.rms_norm(rows_of(x), weight, added)
     return y.reshape(x.shape), {"rstd": rstd, "added": added}
+
+
+@rms_norm.by_kernels
+def _(x: Array, weight: Array | None, **options: Any) -> Any:
+    return rms_norm.op.function(x, weight, **options) if _plain(x, weight) else None
 
 
 @rms_norm.vjp
@@ -169,7 +183,7 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> A
         raise OpError(f"embedding: the weight must be a matrix, got shape {weight.shape}")
     if ids.dtype.kind not in "iu":
         raise OpError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
-    if ids.size and not (ids.min() >= 0 and ids.max() < len(weight)):
+    if not _within(ids, len(weight)):
         place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= len(weight)))[0])
         raise IndexError(
             f"embedding: ids must lie in [0, {len(weight)}), got {ids[place]} at {place}"
@@ -177,6 +191,13 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> A
     # take is the faster one, but copies all of a weight that is not in order.
     rows = weight.take(ids, 0) if weight.flags.c_contiguous else weight[ids]
     return rows, {"num_rows": len(weight)}
+
+
+def _within(ids: Array, n: int) -> bool:
+    """Do all ids lie in [0, n)? For a single token NumPy's two passes take 20 us of a step."""
+    if ids.size == 1:
+        return 0 <= ids.item() < n
+    return not ids.size or bool(ids.min() >= 0 and ids.max() < n)
 
 
 @embedding.vjp
