@@ -24,7 +24,7 @@ from tensorlite import Tensor
 class KVCache:
     """Room for max_length positions (None: block_size) of batch_size sequences, in every layer.
 
-    ValueError if max_length or batch_size is out of range, and from `append` if there is no room.
+    ValueError if max_length or batch_size is out of range, and from `open` if there is no room.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class KVCache:
         if end > self.max_length:
             raise ValueError(
                 f"KVCache: holds {self.max_length} positions, {self.length} used, "
-                f"cannot append {count}"
+                f"cannot read {count} more"
             )
         self._places[:count] = np.arange(self.length, end)
         self._end[0] = end
@@ -77,7 +77,7 @@ class KVCache:
             raise ValueError(
                 f"KVCache: made for {self.keys.dtype}, got {k.dtype}; pass dtype= when making it"
             )
-        if self.length + T != self._end[0]:
+        if not self.length == self._places[0] == self._end[0] - T:
             raise ValueError(f"KVCache: call open({T}) before a pass of {T} positions appends")
         places = tensorlite.from_numpy(self._places[:T])
         keys, values = self.keys[layer], self.values[layer]

@@ -182,9 +182,10 @@ class GPT(nn.Module):
             x, rotation = self.embed(ids, cache)
             for block in self.h:
                 x = block(x, rotation, cache)
+            x = self.norm_f(x)
             if cache is not None:
                 cache.length += ids.shape[1]
-            return self.norm_f(x)
+            return x
 
     def embed(self, ids: Tensor, cache: KVCache | None) -> tuple[Tensor, Rotation | None]:
         """Tokens after those in the cache: (B, T) -> (B, T, C), and the rotation for rope."""

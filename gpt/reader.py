@@ -1,13 +1,14 @@
 """Reader: reads tokens into a cache and gives the logits of the next, the inner step of decoding.
 
 To read a single token of each sequence takes as many ops as to read a page, each on little, with a
-fifth of the time spent in Python between them. So that pass is captured the first time, and then
-replayed: the same kernels on the same memory, so the same bits.
+tenth of the time spent in Python between them, or most of it in a small model. So that pass is
+captured and then replayed: the same kernels on the same memory, hence the same bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,12 +17,17 @@ from gpt.cache import KVCache
 from gpt.model import GPT
 from tensorlite import Tensor
 
+# Single tokens that are read op by op first: a capture takes as long as it saves in some 30 tokens.
+EAGER = 8
+
 
 class Reader:
-    """reader(ids): the logits (B, V) after ids, a row for each sequence of the cache.
+    """reader(ids): the logits (B, V) after ids (B, T), a row for each sequence of the cache.
 
     chunk: the most positions to read in one pass. Parameters and what is in the cache may be
-    changed in place between calls, but not replaced; the next call overwrites the logits.
+    changed in place between calls, but not replaced, nor may hooks be added; the next call
+    overwrites the logits. What cannot be captured is read op by op: models in training or with
+    hooks, and everything under a profiler. ValueError if ids are no integers (B, T) with T > 0.
     """
 
     def __init__(self, model: GPT, cache: KVCache, chunk: int | None = None) -> None:
@@ -29,30 +35,56 @@ class Reader:
         self.cache = cache
         self.chunk = chunk
         self._ids = tensorlite.zeros((cache.batch_size, 1), dtype=tensorlite.int64)
-        self._step: tensorlite.Capture | None = None
-        self._logits: Tensor | None = None
+        self._singles = 0
+        self._capturable = True
+        self._captured: tuple[tensorlite.Capture, Tensor] | None = None  # and its logits
 
     def __call__(self, ids: Sequence[Sequence[int]] | np.ndarray) -> Tensor:
-        rows = np.asarray(ids, np.int64)
-        if rows.shape == self._ids.shape and not self.model.training:
-            return self._read_one(rows)
-        tokens = tensorlite.from_numpy(rows)  # (B, T)
-        T = rows.shape[1]
+        rows = np.asarray(ids)
+        if rows.ndim != 2 or rows.shape[1] == 0 or rows.dtype.kind not in "iu":
+            raise ValueError(
+                f"Reader: ids must be integers (B, T) with T > 0, got {rows.dtype} {rows.shape}"
+            )
+        if rows.shape == self._ids.shape and self._replays():
+            self._ids.numpy()[...] = rows
+            return self._replay() if self._captured else self._capture()
+        return self._read(rows)
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        tokens = tensorlite.from_numpy(rows.astype(np.int64))  # (B, T)
+        T = tokens.shape[1]
         step = self.chunk or T
         with tensorlite.no_grad():
             for i in range(0, T, step):
                 x = self.model.features(tokens[:, i : i + step], self.cache)  # (B, step, C)
             return self.model.head(x[:, -1])  # (B, C) -> (B, V)
 
-    def _read_one(self, ids: np.ndarray) -> Tensor:
-        self._ids.numpy()[...] = ids
-        if self._step is None or self._logits is None:
+    def _replays(self) -> bool:
+        """Is a single token to be read by a captured pass?"""
+        self._singles += 1
+        may = self._singles > EAGER and self._capturable and not self.model.training
+        return may and tensorlite.Capture.possible()
+
+    def _capture(self) -> Tensor:
+        before = self.cache.length
+        try:
             with tensorlite.Capture() as step:
                 x = self.model.features(self._ids, self.cache)  # (B, 1, C)
-                self._logits = self.model.head(x[:, -1])
-            self._step = step
-        else:
-            self.cache.open(1)
-            self._step.replay()
-            self.cache.length += 1
-        return self._logits
+                logits = self.model.head(x[:, -1])  # (B, V)
+        except tensorlite.CaptureError:
+            self._capturable, self.cache.length = False, before
+            return self._read(self._ids.numpy())
+        self._captured = step, logits
+        return logits
+
+    def _replay(self) -> Tensor:
+        assert self._captured is not None
+        step, logits = self._captured
+        self.cache.open(1)
+        step.replay()
+        self.cache.length += 1
+        return logits
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy needs: it captures its own."""
+        return {**self.__dict__, "_captured": None}

@@ -17,6 +17,7 @@ from tensorlite.autograd import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from tensorlite.autograd.watch import CaptureError as CaptureError
 from tensorlite.capture import Capture as Capture
 from tensorlite.creation import (
     arange as arange,

@@ -24,6 +24,7 @@ from tensorlite.autograd import is_grad_enabled as is_grad_enabled
 from tensorlite.autograd import is_inference_mode_enabled as is_inference_mode_enabled
 from tensorlite.autograd import no_grad as no_grad
 from tensorlite.autograd import set_grad_enabled as set_grad_enabled
+from tensorlite.autograd.watch import CaptureError as CaptureError
 from tensorlite.capture import Capture as Capture
 from tensorlite.creation import arange as arange
 from tensorlite.creation import as_tensor as as_tensor

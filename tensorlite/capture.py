@@ -1,4 +1,4 @@
-"""A pass of ops, noted while it runs, to run again without Python: as a CUDA graph is, on the CPU.
+"""A pass of ops, noted while it runs, to run again without Python: what a CUDA graph is to a GPU.
 
     ids = tensorlite.tensor([[7]])
     with tensorlite.Capture() as step:
@@ -6,14 +6,16 @@
     ids[0, 0] = 9
     step.replay()                     # the same on the same memory: logits are those of 9
 
-Where ops are small, most of their time is Python's: a token of a model with 124M weights takes 16
-ms on one thread and 14 replayed. The bits are the same, for the same kernels run.
+Where ops are small, most of their time is Python's: a token of a model with 124M weights takes 15.9
+ms on one thread, and 14.5 replayed. The bits are the same, for the same kernels run.
 
-What is noted is what becomes of memory. Kernels that follow each other become one function of
-machine code (kernels/line.py); what NumPy computes is called again; views cost nothing, for their
-memory is where it was. Everything else is a constant: sizes, Python's numbers, what NumPy did to a
-tensor's array behind its back. So a pass must not depend on numbers that it reads from tensors, nor
-draw random ones, and a parameter must be changed in place (as load_state_dict and optimizers do).
+What is noted is what ops make of memory. Kernels that follow each other become one function of
+machine code (kernels/line.py); what NumPy computes inside an op is called again; views cost
+nothing, for their memory is where it was; tensors made in the block, by zeros and the like, are
+filled again. Sizes and Python's numbers are constants, and so is what a program does to a tensor's
+.numpy(). What would depend on values and is no op is refused: taking a number from a tensor, random
+draws, looking for nonzero elements, an optimizer's step. Parameters may be changed in place, as
+load_state_dict and optimizers do, but not replaced.
 """
 
 from __future__ import annotations
@@ -27,49 +29,67 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import OPS, no_grad, watch
+from tensorlite.autograd.watch import CaptureError
 from tensorlite.kernels.line import Call, Notes, line_of
 
 
 class Capture:
     """Note the ops of this Python thread in a `with` block; `replay` runs them again.
 
-    No gradient is recorded inside. RuntimeError where the block takes a number from a tensor, or a
-    profiler or another capture is at work. Results of the block hold those of the last replay;
-    clone() them to keep them.
+    No gradient is recorded inside. CaptureError, a RuntimeError, where the block does what cannot
+    be noted; RuntimeError where a profiler or another capture is at work in this thread. Results of
+    the block hold those of the last replay; clone() them to keep them. A replay counts no change in
+    place, so a graph that needs the old values does not notice.
     """
 
     def __init__(self) -> None:
         self._steps: list[Callable[[], object]] = []
         self._calls: list[Call] = []  # of kernels, since the last step that is not one
-        self._inside = False  # an op: what it calls belongs to it
+        self._inside = False  # an op: what it does belongs to it
         self._ready = False
 
+    @staticmethod
+    def possible() -> bool:
+        """Is nothing at work in this thread that watches its ops?"""
+        return watch.here() is None
+
     def __enter__(self) -> Capture:
-        if watch.post.watcher is not None:
-            raise RuntimeError("Capture: a profiler or a capture is at work; leave its block first")
+        if not self.possible():
+            raise RuntimeError(
+                "Capture: a profiler or a capture is at work in this thread; leave its block first"
+            )
         if self._ready:
             raise RuntimeError("Capture: this one holds a pass already; make another")
-        self._thread = threading.get_ident()
         self._mode = no_grad()
         self._mode.__enter__()
-        watch.post.watcher = self
+        watch.watchers[threading.get_ident()] = self
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        watch.post.watcher = None
+        del watch.watchers[threading.get_ident()]
         self._mode.__exit__()
-        self._ready = kind is None
-        if self._ready:
+        if kind is None:
             self._end_line()
+            self._ready = True
         else:
             self._steps, self._calls = [], []
 
     def replay(self) -> None:
-        """Run everything again, on what the memory holds now; one thread at a time."""
+        """Run everything again, on what the memory holds now; one thread at a time.
+
+        Errors are those of the ops, where NumPy computes; kernels look at nothing, and leave out
+        rows that do not exist.
+        """
         if not self._ready:
             raise RuntimeError("replay: nothing is captured; run a pass in the with block first")
+        outer = watch.here()
+        if isinstance(outer, Capture):
+            outer._note(self.replay)
         for step in self._steps:
             step()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("Capture: holds machine code, which can be neither copied nor pickled")
 
     # ------------------------------------------------------------------------ what the tape calls
 
@@ -77,49 +97,62 @@ class Capture:
         self, name: str, function: Callable[..., Any], arrays: list[Any], options: dict[str, Any]
     ) -> Any:
         """Run an op's function, by kernels alone if it can be, and note it."""
-        if self._inside or threading.get_ident() != self._thread:
+        if self._inside:
             return function(*arrays, **options)
         self._inside = True
         try:
             by_kernels = OPS[name].op.by_kernels
             if by_kernels is not None:
-                notes = Notes()
-                with notes:
+                with Notes() as calls:
                     value = by_kernels(*arrays, **options)
                 if value is not None:
-                    self._calls += notes.calls
+                    self._calls += calls
                     return value
             value = _as_arrays(function(*arrays, **options))
         finally:
             self._inside = False
         given = [x for x in (*arrays, *options.values()) if isinstance(x, np.ndarray)]
-        if any(not _same_memory(y, given) for y in _results(value)):
-            self._note(functools.partial(_compute, _results(value), function, arrays, options))
+        out = _results(value)
+        if not all(_lies_in(y, given) for y in out):
+            options = {k: list(v) if isinstance(v, list) else v for k, v in options.items()}
+            self._note(functools.partial(_compute, name, out, function, arrays, options))
+        elif any(isinstance(x, np.ndarray) and not x.ndim for x in options.values()) and any(
+            y.size for y in out
+        ):
+            self.constant(name)  # a view whose place is a number in a tensor
         return value
 
     def backward(self, node: Any, g: Any, create_graph: bool) -> Any:
         """Refuse: gradients belong to one pass."""
-        raise RuntimeError("backward: a pass is being captured, in which no gradient is recorded")
+        raise CaptureError("backward: a pass is being captured, in which no gradient is recorded")
 
-    def change(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Change a tensor in place, and note it."""
-        if self._inside or threading.get_ident() != self._thread:
-            return function(*arguments)
-        notes = Notes()
-        with notes:
-            by_kernels = function(*arguments)
+    def change(self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Change a tensor in place, and note it; the function returns True if only kernels did."""
+        if self._inside:
+            function(*arguments)
+            return
+        self._inside = True
+        try:
+            with Notes() as calls:
+                by_kernels = function(*arguments)
+        finally:
+            self._inside = False
         if by_kernels is True:
-            self._calls += notes.calls
+            self._calls += calls
         else:
             self._note(functools.partial(function, *arguments))
-        return by_kernels
 
-    def read(self, what: str) -> None:
-        """Refuse: what follows may depend on the number."""
-        if not self._inside and threading.get_ident() == self._thread:
-            raise RuntimeError(
-                f"{what}: a pass is being captured, in which this would become a constant; "
-                "do it outside the block"
+    def made(self, array: Any) -> None:
+        """Note what a new tensor is filled with."""
+        if not self._inside:
+            self._note(functools.partial(np.copyto, array, array.copy()))
+
+    def constant(self, what: str) -> None:
+        """Refuse: what follows would be done once."""
+        if not self._inside:
+            raise CaptureError(
+                f"{what}: depends on values, or on chance, and a pass is being captured, in which "
+                "it would become a constant; do it outside the block"
             )
 
     def region(self, name: str) -> AbstractContextManager[object]:
@@ -137,10 +170,19 @@ class Capture:
 
 
 def _compute(
-    out: list[np.ndarray], function: Callable[..., Any], arrays: list[Any], options: dict[str, Any]
+    name: str,
+    out: list[np.ndarray],
+    function: Callable[..., Any],
+    arrays: list[Any],
+    options: dict[str, Any],
 ) -> None:
     """Put the results of an op's function where they were the first time."""
     for y, value in zip(out, _results(_as_arrays(function(*arrays, **options))), strict=True):
+        if y.shape != value.shape:
+            raise RuntimeError(
+                f"replay: {name} gave the shape {y.shape} when it was captured, now {value.shape}; "
+                "sizes must not depend on values"
+            )
         if y is not value:
             np.copyto(y, value)
 
@@ -160,5 +202,6 @@ def _results(value: Any) -> list[np.ndarray]:
     return [member for member in members if isinstance(member, np.ndarray)]
 
 
-def _same_memory(y: np.ndarray, given: list[np.ndarray]) -> bool:
+def _lies_in(y: np.ndarray, given: list[np.ndarray]) -> bool:
+    """Is y a view of one of these?"""
     return y.size == 0 or any(np.may_share_memory(y, x) for x in given)

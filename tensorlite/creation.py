@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tensorlite import dtypes
-from tensorlite.autograd import Array, Variable, unwrap, wrap
+from tensorlite.autograd import Array, Variable, unwrap, watch, wrap
 from tensorlite.device import check_device
 
 if TYPE_CHECKING:
     from tensorlite.tensor import Tensor
 
 
-def _made(array: Array, requires_grad: bool = False, device: Any = None) -> Tensor:
+def _made(
+    array: Array, requires_grad: bool = False, device: Any = None, shared: bool = False
+) -> Tensor:
     check_device(device)
     dtypes.dtype.of(array.dtype)  # raises for a type that tensors cannot have
     t: Tensor = wrap(array)
+    if not shared:
+        watch.made(array)
     if requires_grad:
         t.requires_grad_()
     return t
@@ -48,7 +52,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """As tensor, but a tensor or an array of the right dtype is used as it is, sharing memory."""
     if isinstance(data, Variable):
         return data.to(device, dtype)  # type: ignore[attr-defined,no-any-return]
-    return _made(_array_of(data, dtype, copy=False), False, device)
+    return _made(_array_of(data, dtype, copy=False), False, device, isinstance(data, np.ndarray))
 
 
 asarray = as_tensor
@@ -58,11 +62,13 @@ def from_numpy(array: Array) -> Tensor:
     """A tensor that shares the memory of an array."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy: expected an np.ndarray, got {type(array).__name__}")
-    return _made(np.asarray(array))
+    return _made(np.asarray(array), shared=True)
 
 
 def _array_of(data: Any, dtype: Any, copy: bool) -> Array:
     numpy = None if dtype is None else dtypes.to_numpy(dtype)
+    if isinstance(data, Variable) or isinstance(_first(data), Variable):
+        watch.constant("tensor")
     if isinstance(data, (Variable, np.ndarray, np.generic)):
         array = np.asarray(unwrap(data))
         return np.array(array, numpy, order="C") if copy else np.asarray(array, numpy)

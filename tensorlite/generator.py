@@ -102,7 +102,7 @@ class Generator:
 
     def words(self, n: int) -> Array:
         """The next n words: uint32."""
-        watch.read("random numbers")
+        watch.constant("random numbers")
         return self._stream.randint(0, 1 << 32, n, np.uint32)
 
     def pairs(self, n: int) -> Array:
@@ -149,6 +149,7 @@ class Generator:
 
     def _one_normal(self) -> float:
         """Two at a time: the second is kept for the next call."""
+        watch.constant("random numbers")
         if self._next_normal is None:
             turn, distance = self.u53(2).tolist()
             r = math.sqrt(-2 * math.log1p(-distance))

@@ -64,18 +64,19 @@ class profile:
         self.seconds = 0.0
 
     def __enter__(self) -> profile:
-        if watch.post.watcher is not None:
-            raise RuntimeError("profile: one is running already; leave its block first")
-        self._thread = threading.get_ident()
+        if watch.here() is not None:
+            raise RuntimeError(
+                "profile: a profiler or a capture is at work in this thread; leave its block first"
+            )
         self._inner: list[float] = [0.0]  # time of ops and regions inside each open one
         self._in_op = False
-        watch.post.watcher = self
+        watch.watchers[threading.get_ident()] = self
         self._start = time.perf_counter()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.seconds += time.perf_counter() - self._start
-        watch.post.watcher = None
+        del watch.watchers[threading.get_ident()]
 
     @property
     def rows(self) -> list[Row]:
@@ -116,7 +117,7 @@ class profile:
         self, name: str, function: Callable[..., Any], arrays: list[Any], options: dict[str, Any]
     ) -> Any:
         """Run an op's function."""
-        if self._in_op or threading.get_ident() != self._thread:
+        if self._in_op:
             return function(*arrays, **options)
         self._in_op = True
         start = time.perf_counter()
@@ -137,7 +138,7 @@ class profile:
 
     def backward(self, node: Any, g: Any, create_graph: bool) -> Any:
         """Run a node's vjp."""
-        if self._in_op or threading.get_ident() != self._thread:
+        if self._in_op:
             return node.gradients(g, create_graph)
         saved = dict(node.saved or {})
         self._in_op = True
@@ -155,11 +156,14 @@ class profile:
             row.flops += BACKWARD_FLOPS[node.op.name](g, gradients, saved)
         return gradients
 
-    def change(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Change a tensor in place, outside ops."""
-        return function(*arguments)
+    def change(self, name: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        """Run a change in place."""
+        self.forward(name, function, list(arguments), {})
 
-    def read(self, what: str) -> None:
+    def made(self, array: Any) -> None:
+        """Nothing to do."""
+
+    def constant(self, what: str) -> None:
         """Nothing to do."""
 
     def region(self, name: str) -> _Region:
@@ -177,20 +181,17 @@ class _Region:
 
     def __init__(self, owner: profile, name: str) -> None:
         self.owner, self.name = owner, name
-        self.counts = threading.get_ident() == owner._thread
 
     def __enter__(self) -> None:
-        if self.counts:
-            self.owner._inner.append(0.0)
-            self.start = time.perf_counter()
+        self.owner._inner.append(0.0)
+        self.start = time.perf_counter()
 
     def __exit__(self, *exception: object) -> None:
-        if self.counts:
-            taken = time.perf_counter() - self.start
-            row = self.owner._row(self.name)
-            row.calls += 1
-            row.forward += taken - self.owner._inner.pop()
-            self.owner._inner[-1] += taken
+        taken = time.perf_counter() - self.start
+        row = self.owner._row(self.name)
+        row.calls += 1
+        row.forward += taken - self.owner._inner.pop()
+        self.owner._inner[-1] += taken
 
 
 def _milliseconds(seconds: float) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from tensorlite import autograd, dtypes, printing
 from tensorlite.autograd import Array, Hook, Node, OpError, RemovableHandle, Variable, unwrap, wrap
-from tensorlite.autograd.watch import read
+from tensorlite.autograd.watch import constant
 from tensorlite.creation import empty, full, ones, tensor, zeros
 from tensorlite.device import check_device, device
 from tensorlite.ops import convert, shape
@@ -38,8 +38,9 @@ class Tensor(Variable, Methods):
 
     def __new__(cls, *args: Any, **keywords: Any) -> Any:
         if len(args) == 1 and not isinstance(args[0], int):
-            data = unwrap(args[0])
-            array = np.array(data, dtypes.default.numpy)
+            if isinstance(args[0], Variable):
+                constant("Tensor")
+            array = np.array(unwrap(args[0]), dtypes.default.numpy)
         else:
             array = np.zeros(args, dtypes.default.numpy)
         t = wrap(array)
@@ -242,12 +243,12 @@ class Tensor(Variable, Methods):
             raise OpError(
                 f"item: a Tensor with {self.array.size} elements cannot be converted to Scalar"
             )
-        read("item")
+        constant("item")
         return self.array.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        read("tolist")
+        constant("tolist")
         return self.array.tolist()
 
     def numpy(self, *, force: builtins.bool = False) -> Array:
@@ -391,7 +392,7 @@ class Tensor(Variable, Methods):
                 f"bool: Boolean value of Tensor with {self.array.size} elements is ambiguous; "
                 "use any() or all()"
             )
-        read("bool")
+        constant("bool")
         return builtins.bool(self.array.reshape(())[()])
 
     def __float__(self) -> builtins.float:
@@ -406,7 +407,7 @@ class Tensor(Variable, Methods):
         return builtins.int(self.item())
 
     def __contains__(self, value: Any) -> builtins.bool:
-        read("in")
+        constant("in")
         return builtins.bool((self.array == unwrap(value)).any())
 
     def __format__(self, spec: str) -> str:
@@ -421,6 +422,7 @@ class Tensor(Variable, Methods):
                 "deepcopy protocol; detach() first"
             )
         if id(self) not in memo:
+            constant("deepcopy")
             t = wrap(self.array.copy())
             t.__class__ = type(self)
             t.tracked = self.tracked

@@ -318,7 +318,7 @@ def test_cache_and_model_say_what_does_not_fit() -> None:
     model = make(TINY)
     cache = KVCache(TINY, max_length=12)
     model(random_ids(model, 1, 10), cache)
-    with pytest.raises(ValueError, match="KVCache: holds 12 positions, 10 used, cannot append 3"):
+    with pytest.raises(ValueError, match="KVCache: holds 12 positions, 10 used, cannot read 3"):
         model(random_ids(model, 1, 3), cache)
     with pytest.raises(ValueError, match="KVCache: made for batch_size 1, got 2"):
         model(random_ids(model, 2, 1), cache)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from tensorlite.kernels import cross_entropy as loss, embedding, jit, simd
+from tensorlite.kernels import cross_entropy as loss, jit, simd
+from tensorlite.kernels.rows import STRIP, embedding_backward_, put_rows
 
 W = simd.REGISTER_BITS // 32
 WIDTHS = [1, 2, W - 1, W, W + 1, 4 * W, 4 * W + 1, 65, 200]
@@ -153,7 +154,7 @@ def test_without_rows_there_is_no_loss_and_no_gradient():
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(
     rows=st.sampled_from([0, 1, 5, 300]),
-    columns=st.sampled_from([1, W, embedding.STRIP - 1, embedding.STRIP, 2 * embedding.STRIP + 3]),
+    columns=st.sampled_from([1, W, STRIP - 1, STRIP, 2 * STRIP + 3]),
     vocabulary=st.sampled_from([1, 3, 50]),
 )
 def test_embedding_gradients_add_up_in_order_of_position(dtype, rows, columns, vocabulary):
@@ -166,7 +167,7 @@ def test_embedding_gradients_add_up_in_order_of_position(dtype, rows, columns, v
     for threads in (1, 2):
         jit.set_num_threads(threads)
         gw = before.copy()
-        embedding.embedding_backward_(gw, g, ids)
+        embedding_backward_(gw, g, ids)
         assert np.array_equal(gw, expected)
 
 
@@ -190,7 +191,7 @@ def test_rows_are_put_where_numbers_point_in_ascending_order(
     for threads in (1, 2):
         jit.set_num_threads(threads)
         x = before.copy()
-        assert embedding.put_rows(x[:, :, ::spread], rows, source)
+        assert put_rows(x[:, :, ::spread], rows, source)
         assert np.array_equal(x, expected)
 
 
@@ -199,16 +200,16 @@ def test_rows_that_the_kernel_cannot_put_are_left_to_others():
     rows, source = np.array([1]), np.ones((1, 2, 1, 3), np.float32)
     read_only = x.copy()
     read_only.flags.writeable = False
-    assert not embedding.put_rows(x, rows, source.astype(np.float64))
-    assert not embedding.put_rows(x, rows, source[:, :1])
-    assert not embedding.put_rows(x, rows, x[:, :, 2:3])
-    assert not embedding.put_rows(x, rows.astype(np.int32), source)
-    assert not embedding.put_rows(x, np.arange(4)[1::3][:1], np.ones((1, 2, 1, 6))[..., ::2])
-    assert not embedding.put_rows(read_only, rows, source)
+    assert not put_rows(x, rows, source.astype(np.float64))
+    assert not put_rows(x, rows, source[:, :1])
+    assert not put_rows(x, rows, x[:, :, 2:3])
+    assert not put_rows(x, rows.astype(np.int32), source)
+    assert not put_rows(x, np.arange(4)[1::3][:1], np.ones((1, 2, 1, 6))[..., ::2])
+    assert not put_rows(read_only, rows, source)
     assert not x.any()
     # Captured rows may change behind the checks: a kernel writes into no other array.
-    assert embedding.put_rows(x[:, :, 1:3], np.array([-1]), source)
-    assert embedding.put_rows(x[:, :, 1:3], np.array([2]), source)
+    assert put_rows(x[:, :, 1:3], np.array([-1]), source)
+    assert put_rows(x[:, :, 1:3], np.array([2]), source)
     assert not x.any()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from tensorlite.autograd import anomaly
 from tensorlite.autograd.graph import Addend, Node, Piece, Variable, arithmetic, state, unwrap, wrap
 from tensorlite.autograd.silence import silence
-from tensorlite.autograd.watch import post, region
+from tensorlite.autograd.watch import here, region, watchers
 
 
 def backward(
@@ -259,10 +259,11 @@ def _leads_on(node: Node, reach: set[Any] | None) -> bool:
 
 def _gradients(node: Node, g: Any, create: bool) -> list[Any]:
     """A node's vjp at g: a gradient for each parent that wants one, in its shape and dtype."""
-    if post.watcher is None:
+    watcher = here() if watchers else None
+    if watcher is None:
         gradients = list(node.gradients(g, create))
     else:
-        gradients = list(post.watcher.backward(node, g, create))
+        gradients = list(watcher.backward(node, g, create))
     if len(gradients) != len(node.parents):
         raise RuntimeError(
             f"vjp of {node.name}: must return {len(node.parents)} gradients, one per "

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
 
-from tensorlite.autograd import anomaly
+from tensorlite.autograd import anomaly, watch
 from tensorlite.autograd.graph import (
     Node,
     Variable,
@@ -19,7 +19,6 @@ from tensorlite.autograd.graph import (
     unwrap,
     wrap,
 )
-from tensorlite.autograd.watch import post
 
 F = TypeVar("F", bound=Callable[..., Any])
 GradName = str | Callable[[Node], str] | None
@@ -158,10 +157,11 @@ def op(
             options["needs"] = tuple([mask >> i & 1 == 1 for i in range(len(arrays))])
 
         try:
-            if post.watcher is None:
+            watcher = watch.here() if watch.watchers else None
+            if watcher is None:
                 value = function(*arrays, **options)
             else:
-                value = post.watcher.forward(record.name, function, arrays, options)
+                value = watcher.forward(record.name, function, arrays, options)
         except (ValueError, IndexError, RuntimeError) as error:
             raise record.named(error) from error
         residuals = nothing
@@ -328,7 +328,7 @@ class Op:
         text = str(error)
         name = self.name.lstrip("_")
         text = text if text.startswith(name) else f"{name}: {text}"
-        if isinstance(error, (NotImplementedError, RecursionError)):
+        if isinstance(error, (NotImplementedError, RecursionError, watch.CaptureError)):
             return error
         return IndexError(text) if isinstance(error, IndexError) else OpError(text)
 

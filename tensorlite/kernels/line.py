@@ -13,7 +13,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -23,40 +23,56 @@ from tensorlite.kernels.jit import Kernel
 
 Call: TypeAlias = tuple[Any, tuple[Any, ...]]  # a kernel and its arguments
 
-_WORD = ir.IntType(64)
+_WORD, _STATUS = ir.IntType(64), ir.IntType(32)
 
 
 class Notes:
-    """The calls of kernels that this Python thread makes in a `with` block; one at a time."""
+    """`with Notes() as calls`: the calls of kernels that this Python thread makes in the block."""
 
-    def __init__(self) -> None:
-        self.calls: list[Call] = []
+    _taken: ClassVar[dict[int, list[Call]]] = {}  # by Python thread
+    _lock: ClassVar[threading.Lock] = threading.Lock()
 
-    def __enter__(self) -> Notes:
-        native, here = Kernel.__call__, threading.get_ident()
-
-        def call(kernel: Any, *arguments: Any) -> Any:
-            value = native(kernel, *arguments)
-            if threading.get_ident() == here:
-                self.calls.append((kernel, arguments))
-            return value
-
-        # Where a class has this method, Python calls it; where it has none, Numba's own in C.
-        Kernel.__call__ = call
-        return self
+    def __enter__(self) -> list[Call]:
+        self.thread = threading.get_ident()
+        calls: list[Call] = []
+        with self._lock:
+            self.outer = self._taken.get(self.thread)
+            self._taken[self.thread] = calls
+            # Where a class has this method, Python calls it; where it has none, Numba's own in C.
+            Kernel.__call__ = _noted
+        return calls
 
     def __exit__(self, *exception: object) -> None:
-        del Kernel.__call__
+        with self._lock:
+            if self.outer is None:
+                del self._taken[self.thread]
+            else:
+                self._taken[self.thread] = self.outer
+            if not self._taken:
+                del Kernel.__call__
+
+
+_native = Kernel.__call__
+
+
+def _noted(kernel: Any, *arguments: Any) -> Any:
+    """Call a kernel; note it where this thread takes notes."""
+    value = _native(kernel, *arguments)
+    calls = Notes._taken.get(threading.get_ident())
+    if calls is not None:
+        calls.append((kernel, arguments))
+    return value
 
 
 def line_of(calls: list[Call]) -> Callable[[], None]:
     """A function that makes these calls again, without Python; they must not return anything."""
     module = ir.Module("line")
     module.triple = llvm.get_process_triple()
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "line")
+    function = ir.Function(module, ir.FunctionType(_STATUS, []), "line")
     builder = ir.IRBuilder(function.append_basic_block())
     kernels: dict[str, ir.Function] = {}
-    results: dict[ir.Type, ir.Value] = {}  # where kernels say what they return, or raise: nothing
+    answers: dict[ir.Type, ir.Value] = {}  # room for what a kernel returns, and for what it raises
+    failed = _STATUS(0)
     for kernel, arguments in calls:
         compiled = kernel.overloads[tuple(map(kernel.typeof_pyval, arguments))]
         what, convention = compiled.fndesc, compiled.target_context.call_conv
@@ -66,12 +82,13 @@ def line_of(calls: list[Call]) -> Callable[[], None]:
             kernels[name] = ir.Function(module, kind, name)
             llvm.add_symbol(name, compiled.library.get_pointer_to_function(name))
         kinds = kernels[name].function_type.args
-        for kind in kinds[:2]:
-            if kind not in results:
-                results[kind] = builder.alloca(kind.pointee)
+        for kind in kinds[:2]:  # Numba's convention: pointers to these two come first
+            if kind not in answers:
+                answers[kind] = builder.alloca(kind.pointee)
         values = [_constant(*pair) for pair in zip(kinds[2:], _leaves(arguments), strict=True)]
-        builder.call(kernels[name], [*(results[kind] for kind in kinds[:2]), *values])
-    builder.ret_void()
+        status = builder.call(kernels[name], [*(answers[kind] for kind in kinds[:2]), *values])
+        failed = builder.or_(failed, status)
+    builder.ret(failed)
     machine = llvm.Target.from_default_triple().create_target_machine(opt=0, jit=True)
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
     engine.finalize_object()
@@ -102,7 +119,8 @@ class _Line:
 
     def __init__(self, engine: Any, calls: list[Call]) -> None:
         self.engine, self.calls = engine, calls  # code and arrays, for as long as it may run
-        self.run = ctypes.CFUNCTYPE(None)(engine.get_function_address("line"))
+        self.run = ctypes.CFUNCTYPE(ctypes.c_int32)(engine.get_function_address("line"))
 
     def __call__(self) -> None:
-        self.run()
+        if self.run() != 0:
+            raise RuntimeError("replay: a kernel raised an error; the usual one is lack of memory")

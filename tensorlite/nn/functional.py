@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite import random
-from tensorlite.autograd import FUNCTIONAL, unwrap, wrap
+from tensorlite.autograd import FUNCTIONAL, unwrap, watch, wrap
 from tensorlite.ops import activation, attention, join, linalg, loss, neural  # noqa: F401
 from tensorlite.ops.elementwise import true_divide
 from tensorlite.ops.reduce import norm
@@ -120,6 +120,7 @@ def scaled_dot_product_attention(
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """1 at each id, 0 elsewhere: (...) -> (..., num_classes), int64."""
+    watch.constant("one_hot")
     ids = tensor.array
     if ids.dtype != np.int64:
         raise RuntimeError(f"one_hot: ids must be int64, got {tensor.dtype}; use .long()")

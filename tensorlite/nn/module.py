@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, NamedTuple, Self
 
-from tensorlite.autograd import RemovableHandle, no_grad
+from tensorlite.autograd import RemovableHandle, no_grad, watch
 from tensorlite.dtypes import dtype, float32, float64
 from tensorlite.tensor import Tensor
 
@@ -103,6 +103,7 @@ class Module:
     def __call__(self, *args: Any, **keywords: Any) -> Any:
         if not (self._forward_pre_hooks or self._forward_hooks):
             return self.forward(*args, **keywords)
+        watch.constant("forward hook")
         for before in tuple(self._forward_pre_hooks.values()):
             changed = before(self, args)
             if changed is not None:

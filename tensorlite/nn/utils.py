@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import no_grad, wrap
+from tensorlite.autograd import no_grad, watch, wrap
 from tensorlite.kernels import optimizer as kernels
 from tensorlite.ops.join import cat
 
@@ -22,6 +22,7 @@ def get_total_norm(
     tensors: Iterable[Any], norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Any:
     """The norm of all elements of all tensors taken as one vector."""
+    watch.constant("get_total_norm")
     arrays = [np.ascontiguousarray(t.array) for t in tensors]
     if not arrays:
         return wrap(np.zeros((), np.float32))

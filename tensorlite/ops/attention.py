@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, OpError, composed, is_grad_enabled, op, unwrap
+from tensorlite.autograd import Array, OpError, composed, is_grad_enabled, op, unwrap, watch
 from tensorlite.kernels import attention as kernels
 from tensorlite.kernels.attention_backward import attention_backward
 from tensorlite.kernels.panels import WIDEST
@@ -49,7 +49,7 @@ def attention(
 
 @attention.by_kernels
 def _(q: Array, k: Array, v: Array, **options: Any) -> Any:
-    if q.shape[-1] <= WIDEST and all(x.strides[-1] == x.itemsize for x in (q, k, v)):
+    if q.shape[-1] <= WIDEST and all(x.size and x.strides[-1] == x.itemsize for x in (q, k, v)):
         return attention.op.function(q, k, v, **options)
     return None
 
@@ -258,6 +258,7 @@ def scaled_dot_product_attention(
         k, v = (reshape(x, (sequences, shared, S, D)) for x in (key, value))
         y = attention(q, k, v, scale=scale, offset=0 if is_causal else S)
         return reshape(y, tuple(query.shape))
+    watch.constant(f"{name}, with a mask or other than its kernel takes")
     if shared not in (1, heads):
         key, value = (_repeat_heads(x, heads // shared) for x in (key, value))
     hidden = _hidden(query, key, 0) if is_causal else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, Node, composed, op, unwrap
+from tensorlite.autograd import Array, Node, composed, op, unwrap, watch
 from tensorlite.dtypes import promote
 from tensorlite.ops.elementwise import zero_where
 from tensorlite.ops.quiet import quiet
@@ -83,12 +83,14 @@ def allclose(
 ) -> bool:
     """Is |input - other| <= atol + rtol * |other| everywhere?"""
     close = isclose(input, other, rtol=rtol, atol=atol, equal_nan=equal_nan)
+    watch.constant("allclose")
     return builtins.bool(unwrap(close).all())
 
 
 @composed(method=True)
 def equal(input: Array, other: Array) -> bool:
     """Have input and other the same shape and the same elements?"""
+    watch.constant("equal")
     return np.array_equal(unwrap(input), unwrap(other))
 
 

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, Variable, is_grad_enabled, op, unwrap, watch, wrap
+from tensorlite.autograd import (
+    Array,
+    Variable,
+    is_anomaly_enabled,
+    is_grad_enabled,
+    op,
+    unwrap,
+    watch,
+    wrap,
+)
 from tensorlite.ops.elementwise import zero
 from tensorlite.ops.index import parse, take_at, write, written
 from tensorlite.ops.quiet import quiet
@@ -70,12 +79,12 @@ def in_place(name: str, function: Callable[..., Any], x: Any, *args: Any, **keyw
     if x.base is not None and x.seen != x.version[0]:
         x.refresh()
     source = x
-    directly = function.op.directly if hasattr(function, "op") and not record else None
-    if directly is not None:
-        _change_directly(function, directly, x, args, keywords)
+    if not record and not is_anomaly_enabled() and hasattr(function, "op") and function.op.directly:
+        _change_directly(name, function.op, x, args, keywords)
         changed(name, x)
         return x
     if record:
+        watch.constant(f"{name} with a gradient")
         check_may_change(name, x)
         if not hasattr(function, "op"):  # several ops, any of which may keep x
             source = wrap(x.array.copy(), x.node)
@@ -95,22 +104,20 @@ def in_place(name: str, function: Callable[..., Any], x: Any, *args: Any, **keyw
         )
     if record and y.node is not None:
         _keep_old_value(y.node, x)
-    watch.change(_put, x.array, value)
+    watch.change(name, _put, x.array, value)
     changed(name, x)
     if record:
         rebind(x, cast(y, x.array.dtype).node)
     return x
 
 
-def _change_directly(
-    function: Any, directly: Callable[..., Any], x: Any, args: Any, keywords: dict[str, Any]
-) -> None:
-    given, named = function.op.bind((x, *args), keywords)
+def _change_directly(name: str, record: Any, x: Any, args: Any, keywords: dict[str, Any]) -> None:
+    given, named = record.bind((x, *args), keywords)
     options = {key: unwrap(value) for key, value in named.items()}
     try:
-        watch.change(functools.partial(directly, **options), *map(unwrap, given))
+        watch.change(name, functools.partial(record.directly, **options), *map(unwrap, given))
     except (ValueError, IndexError, RuntimeError) as error:
-        raise function.op.named(error) from error
+        raise record.named(error) from error
 
 
 def _put(x: Array, value: Array) -> None:
@@ -221,7 +228,7 @@ def assign(x: Any, at: Any, value: Any) -> None:
         in_place("setitem", lambda x, value: written(x, value, parsed), x, value)
         return
     try:
-        watch.change(write, x.array, parsed, unwrap(value))
+        watch.change("setitem", write, x.array, parsed, unwrap(value))
     except (ValueError, IndexError) as error:
         raise written.op.named(error) from error
     changed("setitem", x)

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
-from tensorlite.kernels.embedding import put_rows
+from tensorlite.autograd import Array, Variable, composed, op, unwrap, watch, wrap
+from tensorlite.kernels.rows import put_rows
 from tensorlite.ops.compare import choose
 from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import Sizes, axis_of, expand, reshape
@@ -74,7 +74,7 @@ def _parse_arrays(parts: Index, ndim: int) -> tuple[Index, Index]:
 
 def _part_of(part: Any) -> Any:
     """A part of an index in NumPy's terms: an int, a slice, None, Ellipsis or an array."""
-    part = unwrap(part)
+    variable, part = isinstance(part, Variable), unwrap(part)
     if part is None or part is Ellipsis or type(part) is int:
         return part
     if type(part) is slice:
@@ -87,6 +87,8 @@ def _part_of(part: Any) -> Any:
         array = np.asarray(part)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"an index must hold integers or booleans, got {type(part).__name__}")
+    if variable and (array.ndim == 0 or array.dtype == np.uint8):
+        watch.constant("index")
     if array.dtype == np.uint8 and array.ndim:
         array = array.astype(np.bool_)  # the masks of old PyTorch
     if array.dtype.kind not in "iub":
@@ -212,6 +214,8 @@ def repeat_interleave(input: Array, repeats: Array | int, dim: int | None = None
     """Each slice along an axis several times in a row; without dim each element."""
     if dim is None:
         input, dim = reshape(input, (-1,)), 0
+    if isinstance(repeats, Variable):
+        watch.constant("repeat_interleave")
     times = unwrap(repeats)
     return index_select(input, dim, np.repeat(np.arange(input.shape[dim]), times))
 
@@ -401,6 +405,7 @@ def _part_for(index: Any, src: Any) -> Any:
 @composed(method=True)
 def nonzero(input: Array, *, as_tuple: bool = False) -> Any:
     """The positions where input is not zero: a row each, or one tensor an axis."""
+    watch.constant("nonzero")
     positions = np.nonzero(unwrap(input))
     if as_tuple:
         return tuple(map(_like(input), positions))

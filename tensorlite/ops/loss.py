@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap
+from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap, watch
 from tensorlite.kernels import cross_entropy as kernels
 from tensorlite.ops.activation import sigmoid
 from tensorlite.ops.compare import masked_fill, minimum
@@ -172,6 +172,7 @@ def _checked_targets(
     name: str, target: Any, shape: tuple[int, ...], classes: int, ignore_index: int
 ) -> Array:
     """Class ids as a flat int64 array."""
+    watch.constant(name)
     ids = unwrap(target)
     if ids.dtype.kind not in "iu":
         raise OpError(f"{name}: targets must be integers, got {ids.dtype}; use .long()")

@@ -13,7 +13,7 @@ import numpy as np
 from tensorlite.autograd import Addend, Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import to_numpy
 from tensorlite.kernels import activation, norm, softmax as kernels
-from tensorlite.kernels.embedding import embedding_backward_
+from tensorlite.kernels.rows import embedding_backward_
 from tensorlite.ops.elementwise import exp, minus, mul, plus, rsqrt, square
 from tensorlite.ops.index import index_add
 from tensorlite.ops.linalg import rows_of

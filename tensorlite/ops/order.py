@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tensorlite import dtypes
-from tensorlite.autograd import Array, Variable, composed, op, unwrap, wrap
+from tensorlite.autograd import Array, Variable, composed, op, unwrap, watch, wrap
 from tensorlite.ops.compare import maximum, minimum
 from tensorlite.ops.index import added_at, mesh_of
 from tensorlite.ops.reduce import amax, amin, argmax, argmin
@@ -133,6 +133,7 @@ def unique(
     dim: int | None = None,
 ) -> Any:
     """The distinct elements (or slices along dim), ascending; and which is where; and how many."""
+    watch.constant("unique")
     found: Any = np.unique(  # type: ignore[call-overload]
         unwrap(input), return_inverse=return_inverse, return_counts=return_counts, axis=dim
     )

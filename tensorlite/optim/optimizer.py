@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, enable_grad, wrap
-from tensorlite.autograd.watch import region
+from tensorlite.autograd.watch import constant, region
 from tensorlite.ops.convert import changed
 from tensorlite.tensor import Tensor
 
@@ -94,6 +94,7 @@ class Optimizer:
 
         closure: computes the loss and its gradients first; its result is returned
         """
+        constant("step")
         loss = None
         if closure is not None:
             with enable_grad():
