@@ -55,14 +55,34 @@ def _weights_backward(p, gp, at, seen, keys, lse, delta):
         j += w
 
 
+@inline
+def _corner(strides, batch, head):
+    """Where the first row of a head lies."""
+    return batch * strides[0] + head * strides[1]
+
+
+@inline
+def _ask_for_rows(arrays, strides, batch, head, heads, row, rows, S, D):
+    """Fetch rows of another head, of all that is read."""
+    g, q, k, v, out = arrays[:5]
+    gs, qs, ks, vs, os = strides[:5]
+    first = head * heads
+    ask_for_head(q, _corner(qs, batch, first), qs, heads, row, rows, D)
+    ask_for_head(g, _corner(gs, batch, first), gs, heads, row, rows, D)
+    ask_for_head(out, _corner(os, batch, first), os, heads, row, rows, D)
+    ask_for_head(k, _corner(ks, batch, head), ks, 1, row, min(rows, S - row), D)
+    ask_for_head(v, _corner(vs, batch, head), vs, 1, row, min(rows, S - row), D)
+
+
 @allocating
 def _backward(
-    task, run, pieces, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
-    scale, offset, key_run, row_run, want_q, want_kv,
+    task, run, pieces, arrays, strides, lse, sizes, scale, offset, key_run, row_run, want_q, want_kv
 ):  # fmt: skip
     """`run` of all pieces of work, each a range of keys and a range of rows of one batch and key
     head. Either range is everything, or the piece's own part of gk and gv (all rows, some keys) or
     of gq (all keys, some rows)."""
+    g, q, k, v, out, gq, gk, gv = arrays
+    gs, qs, ks, vs, os, gqs, gks, gvs = strides
     H, G, T, S, D = sizes
     heads = H // G
     key_runs, row_runs = (S + key_run - 1) // key_run, (T * heads + row_run - 1) // row_run
@@ -93,19 +113,13 @@ def _backward(
         batch, head = piece // row_runs // key_runs // G, piece // row_runs // key_runs % G
         row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
         rows = row_to - row_from
-        q_at = batch * qs[0] + head * heads * qs[1]
-        g_at = batch * gs[0] + head * heads * gs[1]
-        o_at = batch * os[0] + head * heads * os[1]
-        k_at, v_at = batch * ks[0] + head * ks[1], batch * vs[0] + head * vs[1]
+        first_head = head * heads
+        q_at, g_at = _corner(qs, batch, first_head), _corner(gs, batch, first_head)
+        o_at = _corner(os, batch, first_head)
+        k_at, v_at = _corner(ks, batch, head), _corner(vs, batch, head)
         after = min(piece + 1, pieces - 1)
-        next_batch, next_head = after // G, after % G
-        next_q = next_batch * qs[0] + next_head * heads * qs[1]
-        next_g = next_batch * gs[0] + next_head * heads * gs[1]
-        next_o = next_batch * os[0] + next_head * heads * os[1]
-        next_k = next_batch * ks[0] + next_head * ks[1]
-        next_v = next_batch * vs[0] + next_head * vs[1]
         _gather_rows(
-            lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + head * heads, heads, T,
+            lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + first_head, heads, T,
             row_from, rows, D,
         )  # fmt: skip
         for i in range(0, gqueries.size, w):
@@ -129,11 +143,7 @@ def _backward(
                     m = min(ROWS, n - first)
                     here = row + first
                     if ahead:
-                        ask_for_head(q, next_q, qs, heads, here, m, D)
-                        ask_for_head(g, next_g, gs, heads, here, m, D)
-                        ask_for_head(out, next_o, os, heads, here, m, D)
-                        ask_for_head(k, next_k, ks, 1, here, min(m, S - here), D)
-                        ask_for_head(v, next_v, vs, 1, here, min(m, S - here), D)
+                        _ask_for_rows(arrays, strides, after // G, after % G, heads, here, m, S, D)
                     seen = min(count, (here + m - 1) // heads + offset + 1 - key)
                     at = first * STRIDE
                     for j in range(0, seen, panel):
@@ -160,12 +170,11 @@ def _backward(
                                 gkeys, to, width, gp, at + j, queries, at, left, m
                             )
             if want_kv:
-                gk_at = batch * gks[0] + head * gks[1]
-                gv_at = batch * gvs[0] + head * gvs[1]
+                gk_at, gv_at = _corner(gks, batch, head), _corner(gvs, batch, head)
                 unpack_rows(gkeys, width, gk, gk_at, gks, 1, key, count, D, one)
                 unpack_rows(gvalues, width, gv, gv_at, gvs, 1, key, count, D, one)
         if want_q:
-            gq_at = batch * gqs[0] + head * heads * gqs[1]
+            gq_at = _corner(gqs, batch, first_head)
             unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
 
 
@@ -191,8 +200,7 @@ def _attention_backward(
     arrays, strides, lse, B, sizes, scale, offset, key_run, row_run, want_q, want_kv
 ):
     H, G, T, S, D = sizes
-    g, q, k, v, out, gq, gk, gv = arrays
-    gs, qs, ks, vs, os, gqs, gks, gvs = strides
+    q = arrays[1]
     rows = T * (H // G)
     pieces = B * G * ((S + key_run - 1) // key_run) * ((rows + row_run - 1) // row_run)
     work = min(key_run, S) * min(row_run, rows) * D
@@ -201,8 +209,8 @@ def _attention_backward(
         _backward,
         (pieces + run - 1) // run,
         (
-            run, pieces, g, q, k, v, out, lse, gq, gk, gv, gs, qs, ks, vs, os, gqs, gks, gvs, sizes,
-            q.dtype.type(scale), offset, key_run, row_run, want_q, want_kv,
+            run, pieces, arrays, strides, lse, sizes, q.dtype.type(scale), offset, key_run, row_run,
+            want_q, want_kv,
         ),
     )  # fmt: skip
 
