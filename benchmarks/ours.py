@@ -58,4 +58,4 @@ class Decoding:
 
     def decode(self, token: int, position: int) -> int:
         self.cache.length = position
-        return int(self.read([[token]])[0].argmax().item())
+        return int(self.read([[token]]).argmax().item())
