@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import math
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -407,6 +409,22 @@ def test_an_error_of_a_kernel_is_an_error_of_the_line():
         line()
     x[0] = 0
     line()
+
+
+def test_a_line_does_not_start_the_threads_again() -> None:
+    """They are started by the first kernel of a process, which may be captured."""
+    script = """
+import tensorlite
+x = tensorlite.ones(1, 8)
+with tensorlite.Capture() as step:
+    y = x + x
+(line,) = step._steps
+print([kernel.__name__ for kernel, _ in line.calls])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "['walk']\n"
 
 
 def test_notes_may_nest_and_leave_no_trace() -> None:

@@ -91,8 +91,13 @@ class Kernel(CPUDispatcher):
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function at its first call from Python, or load it from the disk cache."""
-    dispatcher = numba.njit(**FLAGS)(function)
+    dispatcher = _compiled(function)
     dispatcher.__class__ = Kernel
+    return dispatcher
+
+
+def _compiled(function: Callable[P, R]) -> Any:
+    dispatcher = numba.njit(**FLAGS)(function)
     dispatcher._cache = cache.DiskCache(function)
     return dispatcher
 
@@ -219,7 +224,7 @@ def _help() -> None:
     _control(pool.SERVE, threading.get_native_id())
 
 
-_control = kernel(pool.control)
+_control = _compiled(pool.control)  # no kernel: a line (line.py) must not start the threads again
 _threads = _Threads()
 cache.BEFORE[pool.NAME] = _threads.start_once
 os.register_at_fork(after_in_child=_threads.forget)
