@@ -173,7 +173,7 @@ def _attention(q, k, v, qs, ks, vs, out, lse, B, sizes, scale, offset, length):
     )
 
 
-_ALL = np.empty(0, np.int64)
+_ALL = np.empty(0, np.int64)  # no length: all keys count
 
 
 def attention(

@@ -193,7 +193,7 @@ def linear_activation(x: Array, weight: Array, bias: Array | None, *, activation
     """
     _check_activation("linear_activation", activation)
     check_linear("linear_activation", x, weight, bias)
-    c, y = linear_activation_kernel(rows_of(x), weight, _plain(bias), activation)
+    c, y = linear_activation_kernel(rows_of(x), weight, _vector(bias), activation)
     shape = (*x.shape[:-1], len(weight))
     return y.reshape(shape), {"c": c.reshape(shape)}
 
@@ -248,9 +248,9 @@ def feed_forward(
     """
     _check_activation("feed_forward", activation)
     check_linear("feed_forward", x, up, up_bias)
-    c, y = linear_activation_kernel(rows_of(x), up, _plain(up_bias), activation)
+    c, y = linear_activation_kernel(rows_of(x), up, _vector(up_bias), activation)
     check_linear("feed_forward", y, down, down_bias)
-    out = product(y, down.T, _plain(down_bias))
+    out = product(y, down.T, _vector(down_bias))
     return out.reshape(*x.shape[:-1], len(down)), {"c": c, "y": y if y.size <= _KEPT else None}
 
 
@@ -268,7 +268,7 @@ def _(
     return feed_forward.op.function(*arrays, activation=activation) if in_order(*arrays) else None
 
 
-def _plain(bias: Array | None) -> Array | None:
+def _vector(bias: Array | None) -> Array | None:
     return None if bias is None else np.ascontiguousarray(bias)
 
 

@@ -106,10 +106,11 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
 
 @layer_norm.by_kernels
 def _(x: Array, weight: Array | None, bias: Array | None, **options: Any) -> Any:
-    return layer_norm.op.function(x, weight, bias, **options) if _plain(x, weight, bias) else None
+    return layer_norm.op.function(x, weight, bias, **options) if _in_rows(x, weight, bias) else None
 
 
-def _plain(*arrays: Array | None) -> bool:
+def _in_rows(*arrays: Array | None) -> bool:
+    """Does the kernel take these as they are, without a copy?"""
     return all(x is None or x.flags.c_contiguous for x in arrays)
 
 
@@ -138,7 +139,7 @@ def rms_norm(x: Array, weight: Array | None, *, eps: float | None = None) -> Any
 
 @rms_norm.by_kernels
 def _(x: Array, weight: Array | None, **options: Any) -> Any:
-    return rms_norm.op.function(x, weight, **options) if _plain(x, weight) else None
+    return rms_norm.op.function(x, weight, **options) if _in_rows(x, weight) else None
 
 
 @rms_norm.vjp
