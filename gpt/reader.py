@@ -24,10 +24,11 @@ EAGER = 8
 class Reader:
     """reader(ids): the logits (B, V) after ids (B, T), a row for each sequence of the cache.
 
-    chunk: the most positions to read in one pass. Parameters and what is in the cache may be
-    changed in place between calls, but not replaced, nor may hooks be added; the next call
-    overwrites the logits. What cannot be captured is read op by op: models in training or with
-    hooks, and everything under a profiler. ValueError if ids are no integers (B, T) with T > 0.
+    chunk: the most positions to read in one pass. Between calls parameters and cache may be changed
+    in place, or replaced as a whole (for_decoding, to), but a single parameter may not be replaced,
+    nor a hook added. The next call overwrites the logits. What cannot be captured is read op by op:
+    models in training or with hooks, and everything under a profiler. ValueError if ids are no
+    integers (B, T) with T > 0.
     """
 
     def __init__(self, model: GPT, cache: KVCache, chunk: int | None = None) -> None:
@@ -38,6 +39,7 @@ class Reader:
         self._singles = 0
         self._capturable = True
         self._captured: tuple[tensorlite.Capture, Tensor] | None = None  # and its logits
+        self._memory: tuple[int, ...] = ()  # that it is a capture of
 
     def __call__(self, ids: Sequence[Sequence[int]] | np.ndarray) -> Tensor:
         rows = np.asarray(ids)
@@ -47,7 +49,11 @@ class Reader:
             )
         if rows.shape == self._ids.shape and self._replays():
             self._ids.numpy()[...] = rows
-            return self._replay() if self._captured else self._capture()
+            memory = self._memory_now()
+            if self._captured is None or memory != self._memory:
+                self._memory = memory
+                return self._capture()
+            return self._replay()
         return self._read(rows)
 
     def _read(self, rows: np.ndarray) -> Tensor:
@@ -64,6 +70,11 @@ class Reader:
         self._singles += 1
         may = self._singles > EAGER and self._capturable and not self.model.training
         return may and tensorlite.Capture.possible()
+
+    def _memory_now(self) -> tuple[int, ...]:
+        """Where the model and the cache are, by a part of each."""
+        parts = (self.model.head_weight, self.cache.keys, self.cache.values)
+        return tuple(part.data_ptr() for part in parts)
 
     def _capture(self) -> Tensor:
         before = self.cache.length

@@ -73,6 +73,29 @@ def test_a_length_set_back_and_changed_weights_are_seen(model: GPT) -> None:
     assert bits(logits) == bits(read.model(tensorlite.from_numpy(ids))[:, -1])
 
 
+@pytest.mark.parametrize("how", ["for_decoding", "double and back", "cache"])
+def test_what_is_replaced_as_a_whole_is_captured_anew(how: str) -> None:
+    model = make(SHAPES["gpt2"]).eval()
+    ids = random_ids(model, 1, 12).numpy()
+    read = Reader(model, KVCache(model.config))
+    for n in range(6):
+        read(ids[:, n : n + 1])
+    match how:
+        case "for_decoding":
+            model.for_decoding()
+        case "double and back":
+            model.double().float()
+        case "cache":
+            read.cache.keys, read.cache.values = read.cache.keys.clone(), read.cache.values.clone()
+    with tensorlite.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.25)
+    read.cache.length = 0
+    for n in range(12):
+        logits = read(ids[:, n : n + 1])
+    assert bits(logits) == bits(model(tensorlite.from_numpy(ids))[:, -1])
+
+
 def test_a_token_that_cannot_be_read_changes_nothing(model: GPT) -> None:
     ids = random_ids(model, 1, 24).numpy()
     read = Reader(model, KVCache(model.config))
