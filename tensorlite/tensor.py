@@ -38,9 +38,7 @@ class Tensor(Variable, Methods):
 
     def __new__(cls, *args: Any, **keywords: Any) -> Any:
         if len(args) == 1 and not isinstance(args[0], int):
-            if isinstance(args[0], Variable):
-                constant("Tensor")
-            array = np.array(unwrap(args[0]), dtypes.default.numpy)
+            array = tensor(args[0], dtype=dtypes.default).array
         else:
             array = np.zeros(args, dtypes.default.numpy)
         t = wrap(array)

@@ -216,7 +216,7 @@ def hooked(x: Any) -> Any:
         ("tensor", lambda x: tl.tensor(x)),
         ("tensor", lambda x: tl.tensor([x[0], x[1]])),
         ("tensor", lambda x: tl.full((2,), x[0])),
-        ("Tensor", lambda x: tl.Tensor(x)),
+        ("tensor", lambda x: tl.Tensor(x)),
         ("deepcopy", lambda x: copy.deepcopy(x)),
         ("cross_entropy", lambda x: F.cross_entropy(x.view(1, 3), x[:1].long())),
         ("nll_loss", lambda x: F.nll_loss(x.view(1, 3), x[:1].long())),
