@@ -38,7 +38,7 @@ class Tensor(Variable, Methods):
 
     def __new__(cls, *args: Any, **keywords: Any) -> Any:
         if len(args) == 1 and not isinstance(args[0], int):
-            array = tensor(args[0], dtype=dtypes.default).array
+            array = tensor(args[0], dtype=dtypes.get_default_dtype()).array
         else:
             array = np.zeros(args, dtypes.default.numpy)
         t = wrap(array)
