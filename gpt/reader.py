@@ -40,7 +40,7 @@ class Reader:
         self._singles = 0
         self._capturable = True
         self._captured: tuple[tensorlite.Capture, Tensor] | None = None  # and its logits
-        self._memory: tuple[int, ...] = ()  # that it is a capture of
+        self._memory: tuple[int, ...] = ()  # that it is a capture of; (): there is none
 
     def __call__(self, ids: Sequence[Sequence[int]] | np.ndarray) -> Tensor:
         rows = np.asarray(ids)
@@ -50,11 +50,7 @@ class Reader:
             )
         if rows.shape == self._ids.shape and self._replays():
             self._ids.numpy()[...] = rows
-            memory = self._memory_now()
-            if self._captured is None or memory != self._memory:
-                self._memory = memory
-                return self._capture()
-            return self._replay()
+            return self._replay() if self._memory == self._memory_now() else self._capture()
         return self._read(rows)
 
     def _read(self, rows: np.ndarray) -> Tensor:
@@ -86,7 +82,7 @@ class Reader:
         except tensorlite.CaptureError:
             self._capturable, self.cache.length = False, before
             return self._read(self._ids.numpy())
-        self._captured = step, logits
+        self._captured, self._memory = (step, logits), self._memory_now()
         return logits
 
     def _replay(self) -> Tensor:
@@ -99,4 +95,4 @@ class Reader:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy needs: it captures its own."""
-        return {**self.__dict__, "_captured": None}
+        return {**self.__dict__, "_captured": None, "_memory": ()}

@@ -316,15 +316,19 @@ def test_a_size_that_changes_is_an_error(name: str, use: Any) -> None:
 
 
 def test_a_replay_in_a_capture_is_a_part_of_it() -> None:
-    x = tl.ones(2)
+    x, q = tl.ones(2), tl.randn(1, 1, 3, 300)  # heads so wide go through other ops
     with tl.Capture() as inner:
         y = x * 2
+        a = F.causal_attention(q, q, q)
     with tl.Capture() as outer:
         inner.replay()
         z = y + 1
     x.fill_(5.0)
+    q.copy_(tl.randn(1, 1, 3, 300))
     outer.replay()
     assert z.tolist() == [11.0, 11.0]
+    assert bits(a) == bits(F.causal_attention(q, q, q))
+    assert len(outer._steps) == 2
 
 
 def test_options_are_those_of_the_capture() -> None:

@@ -91,6 +91,8 @@ def test_what_is_replaced_as_a_whole_is_captured_anew(how: str) -> None:
         for parameter in model.parameters():
             parameter.mul_(1.25)
     read.cache.length = 0
+    with pytest.raises(IndexError):  # a capture that fails is none
+        read([[31]])
     for n in range(12):
         logits = read(ids[:, n : n + 1])
     assert bits(logits) == bits(model(tensorlite.from_numpy(ids))[:, -1])

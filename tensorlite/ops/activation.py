@@ -255,16 +255,7 @@ def feed_forward(
 
 
 @feed_forward.by_kernels
-def _(
-    x: Array,
-    up: Array,
-    up_bias: Array | None,
-    down: Array,
-    down_bias: Array | None,
-    *,
-    activation: str,
-) -> Any:
-    arrays = (x, up, up_bias, down, down_bias)
+def _(*arrays: Any, activation: str) -> Any:
     return feed_forward.op.function(*arrays, activation=activation) if in_order(*arrays) else None
 
 

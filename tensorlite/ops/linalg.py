@@ -162,8 +162,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
 
 
 @linear.by_kernels
-def _(x: Array, weight: Array, bias: Array | None = None) -> Any:
-    return linear.op.function(x, weight, bias) if in_order(x, weight, bias) else None
+def _(*arrays: Any) -> Any:
+    return linear.op.function(*arrays) if in_order(*arrays) else None
 
 
 def in_order(x: Array, *parameters: Array | None) -> bool:

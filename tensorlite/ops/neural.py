@@ -105,8 +105,8 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
 
 
 @layer_norm.by_kernels
-def _(x: Array, weight: Array | None, bias: Array | None, **options: Any) -> Any:
-    return layer_norm.op.function(x, weight, bias, **options) if _in_rows(x, weight, bias) else None
+def _(*arrays: Any, **options: Any) -> Any:
+    return layer_norm.op.function(*arrays, **options) if _in_rows(*arrays) else None
 
 
 def _in_rows(*arrays: Array | None) -> bool:
@@ -138,8 +138,8 @@ def rms_norm(x: Array, weight: Array | None, *, eps: float | None = None) -> Any
 
 
 @rms_norm.by_kernels
-def _(x: Array, weight: Array | None, **options: Any) -> Any:
-    return rms_norm.op.function(x, weight, **options) if _in_rows(x, weight) else None
+def _(*arrays: Any, **options: Any) -> Any:
+    return rms_norm.op.function(*arrays, **options) if _in_rows(*arrays) else None
 
 
 @rms_norm.vjp
