@@ -91,7 +91,7 @@ def erf_vector(x):
 def _normal(x):
     """The normal distribution: (its cumulative function Phi(x), exp(-x^2 / 2))."""
     z = simd.minimum(40.0, simd.absolute(x))
-    bell = simd.exp(z * z * -0.5)
+    bell = simd.exp_of_difference(z * z * -0.5)
     tail = _erfcx(z * math.sqrt(0.5)) * (bell * 0.5)
     return simd.select(x > 0.0, 1.0 - tail, tail), bell
 

@@ -29,11 +29,11 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     zero(x)                     0 of x's type in every lane
     + - * / unary-              on vectors; here and below a number may stand for a vector of it
     fma(a, b, c)                a * b + c rounded once; nothing else is ever contracted
-    maximum minimum absolute sqrt floor round (to even) copysign(a, sign)
+    maximum minimum absolute sqrt copysign(a, sign)
     a < b  <=  >  >=  ==  !=    a Mask (False where a NaN is compared, but != is True)
     select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
     first(x, n)                 the mask of lanes 0..n-1
-    exp(v)  exp2_integer(v)     e to the v, within 1 ulp; 2 to the v for integral v
+    exp(v)                      e to the v, within 1 ulp
     exp_of_difference(v)        exp(v) for v <= 0 or little above, 0 where that is not normal
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
@@ -64,14 +64,11 @@ a function is inlined. Source of the approach: numba.extending's intrinsics over
 from tensorlite.kernels.simd.arithmetic import (
     absolute,
     copysign,
-    exp2_integer,
     first,
-    floor,
     fma,
     largest,
     maximum,
     minimum,
-    round,
     select,
     sqrt,
     total,
@@ -130,10 +127,8 @@ __all__ = [
     "chain",
     "copysign",
     "exp",
-    "exp2_integer",
     "exp_of_difference",
     "first",
-    "floor",
     "fma",
     "lane",
     "lanes",
@@ -151,7 +146,6 @@ __all__ = [
     "prefetch_to_l2",
     "put",
     "put_past",
-    "round",
     "scratch",
     "select",
     "splat",

@@ -111,8 +111,6 @@ def _llvm(name: str, count: int) -> Any:
 _fneg = _elementwise("negative", 1, lambda b, vector, args: b.fneg(args[0]))
 fma = _llvm("fma", 3)
 sqrt = _llvm("sqrt", 1)
-floor = _llvm("floor", 1)
-round = _llvm("roundeven", 1)
 absolute = _llvm("fabs", 1)
 copysign = _llvm("copysign", 2)
 # One instruction each; where a lane of x or y is NaN the result is y's lane.
@@ -198,19 +196,3 @@ def largest(typing, v):
         return _tree(builder, args[0], v.lanes, larger)
 
     return v.dtype(v), codegen
-
-
-@intrinsic
-def exp2_integer(typing, v):
-    """2 to the v for integral v in [-126, 127] (float32), [-1022, 1023] (float64)."""
-    bits, mantissa, bias = (32, 23, 127) if v.dtype.bitwidth == 32 else (64, 52, 1023)
-    whole = ir.VectorType(ir.IntType(bits), v.lanes)
-
-    def codegen(context, builder, signature, args):
-        def same(number):
-            return ir.Constant(whole, [ir.IntType(bits)(number)] * v.lanes)
-
-        n = builder.add(builder.fptosi(args[0], whole), same(bias))
-        return builder.bitcast(builder.shl(n, same(mantissa)), v.llvm)
-
-    return v(v), codegen
