@@ -8,7 +8,7 @@ from __future__ import annotations
 from tensorlite.kernels import simd
 from tensorlite.kernels.epilogue import finish
 from tensorlite.kernels.jit import inline
-from tensorlite.kernels.packing import COLUMNS, ROWS, STRIDE
+from tensorlite.kernels.packing import COLUMNS, IN_PLACE, ROWS, STRIDE
 
 # ---------------------------------------------------------------------------------- micro-kernel
 
@@ -100,8 +100,10 @@ def product_tile(
         _ask_for(pre, at, c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     i, step = a_at + g * ROWS, a_column
-    if count < ROWS:  # in the buffer, which is as far from a's first element as that says
+    if not IN_PLACE or count < ROWS:  # in the buffer, as far from a's first element as that says
         i, step = (simd.address(buffer) - simd.address(a)) // a.itemsize, ROWS
+        if not IN_PLACE:
+            i += g * ROWS * STRIDE
     if a_column == 1 and columns > w:
         _rows_by_panel(
             buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
