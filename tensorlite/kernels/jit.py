@@ -107,7 +107,7 @@ def _compiled(function: Callable[P, R]) -> Any:
 MOST_THREADS = pool.MOST_HELPERS + 1
 # Seconds that a helper looks for work before it sleeps, about what Python takes between two ops. On
 # a busy machine, to spin longer is to use up the time in which one could have helped.
-_SPINNING = 50e-6
+_SPINNING = 200e-6
 
 
 class _Threads:
