@@ -1,15 +1,33 @@
-"""`warmup`: everything that a first training step would compile, compiled now.
+"""How kernels get compiled before anyone waits for them.
 
 A kernel is compiled when it is first called, for each dtype, and kept on disk for the next process.
-Whoever minds these seconds, as an image being built or a measurement, calls this before.
+Whoever minds these seconds, as an image being built or a measurement, calls `warmup` before.
+
+The very first process of all has half a minute of it on an older core, and Numba compiles one
+function at a time. So when it is about to compile what a training step needs first, it starts a
+process beside it, which works ahead on what comes later (the first step of 4 layers on two cores of
+a Zen 3: 27 -> 18 s). Both write to the disk, and whoever needs a kernel reads it there. The process
+ends when it is done, or its parent is gone; where it cannot start, nothing is lost but time.
+TENSORLITE_AHEAD=0 forbids it.
 """
 
 from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
 from tensorlite import nn, optim
 from tensorlite.autograd import no_grad
 from tensorlite.creation import arange, zeros
 from tensorlite.dtypes import dtype, float32
+from tensorlite.kernels import cache
+from tensorlite.kernels.jit import cores
+from tensorlite.kernels.norm import layer_norm_backward
 from tensorlite.nn import functional as F
 from tensorlite.tensor import Tensor
 
@@ -60,3 +78,76 @@ class _Layer(nn.Module):
         x = x + F.causal_attention(q, k, v).transpose(1, 2).reshape(-1, WIDTH)
         up = self.up(x)
         return F.gelu(up, approximate="tanh") if self.gate is None else F.swiglu(self.gate(x), up)
+
+
+# --------------------------------------------------------------------------------- working ahead
+
+FIRST = ("norm._norm", "matmul.gemm")  # who needs these will soon need the rest
+AHEAD = "TENSORLITE_AHEAD"
+
+
+def compile_ahead(parent: int) -> None:
+    """What a training step compiles after its products, the longest first; no product itself.
+
+    parent: the process that it is done for; without it, there is no hurry any more
+    """
+
+    def attention() -> None:
+        q, k, v = (zeros(1, HEADS, ROWS, WIDTH // HEADS, requires_grad=True) for _ in range(3))
+        F.causal_attention(q, k, v).sum().backward()
+
+    def optimizer() -> None:
+        weight = nn.Parameter(zeros(ROWS, WIDTH))
+        weight.grad = zeros(ROWS, WIDTH)
+        nn.utils.clip_grad_norm_([weight], 1.0)
+        optim.AdamW([weight], lr=1e-3).step()
+
+    def norm() -> None:
+        x, weight, row = (zeros(*shape).numpy() for shape in ((ROWS, WIDTH), (WIDTH,), (ROWS,)))
+        layer_norm_backward(x, x, weight, row, row)
+
+    def embedding() -> None:
+        nn.Embedding(VOCABULARY, WIDTH)(arange(ROWS)).sum().backward()
+
+    stages: tuple[Callable[[], None], ...] = (attention, norm, optimizer, embedding)
+    for stage in stages:
+        if os.getppid() != parent:
+            return
+        stage()
+
+
+def _at_miss(name: str) -> None:
+    if name in FIRST:
+        _start_beside()
+
+
+@functools.cache
+def _start_beside() -> None:
+    """Start the process that works ahead, once."""
+    interpreter = Path(sys.executable or "")
+    if os.environ.get(AHEAD) == "0" or cores() < 2 or cache.CACHE_FOLDER is None:
+        return
+    if "python" not in interpreter.name:  # but a program that Python is a part of
+        return
+    root = str(Path(__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {root!r}); from tensorlite import startup; "
+    command = [str(interpreter), "-P", "-c", code + f"startup.compile_ahead({os.getpid()})"]
+    environment = {**os.environ, AHEAD: "0"}
+    # Silent, and in a group of its own: Ctrl-C is not meant for it.
+    silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+    try:
+        process = os.posix_spawn(
+            interpreter, command, environment, file_actions=silent, setpgroup=0
+        )
+    except (AttributeError, NotImplementedError, OSError):  # not on this system, or not now
+        return
+    threading.Thread(target=_bury, args=(process,), daemon=True).start()
+
+
+def _bury(process: int) -> None:
+    """Take note of a child's end, or the system would keep it listed."""
+    with contextlib.suppress(ChildProcessError):  # others did
+        os.waitpid(process, 0)
+
+
+cache.AT_MISS.append(_at_miss)

@@ -128,6 +128,8 @@ class DiskCache(caching._Cache):
                 continue
             self.hits += 1
             return result
+        for told in AT_MISS if name else ():
+            told(self.name)
         return None
 
     def save_overload(self, sig: object, data: CompileResult) -> None:
@@ -167,6 +169,8 @@ class DiskCache(caching._Cache):
         pass
 
 
+# Told of every kernel, by its name, that is about to be compiled.
+AT_MISS: list[Callable[[str], None]] = []
 # By a symbol that compiled code may name: what must be done before that code runs.
 BEFORE: dict[str, Callable[[], None]] = {}
 
