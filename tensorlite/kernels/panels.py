@@ -22,6 +22,7 @@ COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
 WIDE = 2 * COLUMNS
 FEW = ROWS // 3  # up to this many rows are computed one by one, more as a whole panel
 WIDEST = 256  # D at most, and the number of keys that may meet a panel of rows at a time
+ROWS_AHEAD = 8  # positions; rows of a head lie apart (T 1,024, D 64 on a Zen 3: 4 % less time)
 STRIDE = WIDEST + 16  # no power of two, which would put all rows in one set of the cache
 
 
@@ -52,6 +53,7 @@ def pack_rows(packed, stride, width, x, at, strides, heads, row, rows, depth, fa
         source = at + t * strides[2] + h * strides[1]
         n = depth if r < rows else 0
         for d in range(0, width, w):
+            simd.prefetch(x, source + ROWS_AHEAD * strides[2] + d)
             simd.store(packed, r * stride + d, simd.take(x, source + d, n - d, zero) * factor)
         t, h = (t, h + 1) if h + 1 < heads else (t + 1, 0)
 
