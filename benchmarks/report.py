@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from rich.table import Table
 from benchmarks import peers
 from benchmarks.harness import OURS, Result
 from tensorlite import doctor
-from tensorlite.kernels import jit
+from tensorlite.kernels import jit, simd
 
 START, END = "<!-- benchmarks: python -m benchmarks --readme -->", "<!-- /benchmarks -->"
 
@@ -115,6 +116,7 @@ def facts() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "cpu": doctor.processor_name(),
         "cores": jit.cores(),
+        "simd": simd.REGISTER_BITS,
         "versions": versions,
         "caveats": peers.caveats(),
     }
@@ -139,13 +141,17 @@ def read_json(path: Path) -> tuple[list[Result], dict[str, Any]]:
 
 
 def write_readme(readme: Path, results: list[Result], about: dict[str, Any]) -> None:
-    """Replace what stands between the two markers."""
+    """Replace, between the two markers, the table of this width of vectors; others stay."""
     text = readme.read_text()
     before, start, rest = text.partition(START)
-    _, end, after = rest.partition(END)
+    old, end, after = rest.partition(END)
     if not start or not end:
         raise ValueError(f"{readme}: needs a line '{START}' and, below it, a line '{END}'")
-    readme.write_text(f"{before}{START}\n{markdown(results, about)}{END}{after}")
+    kept = re.findall(r"^#### With vectors of (\d+) bits\n(.*?)(?=^####|\Z)", old, re.M | re.S)
+    tables = {int(bits): table for bits, table in kept}
+    tables[about["simd"]] = f"\n{markdown(results, about)}\n"
+    parts = [f"#### With vectors of {n} bits\n{tables[n]}" for n in sorted(tables, reverse=True)]
+    readme.write_text(f"{before}{START}\n{''.join(parts)}{END}{after}")
 
 
 def markdown(results: list[Result], about: dict[str, Any]) -> str:
