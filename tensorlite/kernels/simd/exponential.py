@@ -30,6 +30,11 @@ def exp(x):
     raise NotImplementedError
 
 
+def one_plus_exp(x):
+    """1 + e to the x in every lane; see the overload below."""
+    raise NotImplementedError
+
+
 def exp_of_difference(x):
     """e to the x in every lane, for x <= 0 or little above; see the overload below."""
     raise NotImplementedError
@@ -53,11 +58,20 @@ def _exp(x):
     return implementation
 
 
+@overload(one_plus_exp)
+def _one_plus_exp(x):
+    """The bits of 1 + exp(x), in which an exp(x) below e^-40 is lost: it is not made small enough
+    to be subnormal, which halts a processor (gelu_tanh where |x| is about 30: 16 -> 9 ns a vector).
+    """
+    return (lambda x: 1.0 + exp(maximum(-40.0, x))) if isinstance(x, Vector) else None
+
+
 @overload(exp_of_difference)
 def _exp_of_difference(x):
     """The same bits as exp where the result is a normal number; 0 where it would be subnormal.
 
-    What softmax needs, where the largest exponent is 0: two thirds of the instructions.
+    What softmax needs, where the largest exponent is 0: two thirds of the instructions. Where the
+    result is 0, exp(0) is computed, for whatever would be subnormal halts the processor.
     """
     if not isinstance(x, Vector):
         return None
@@ -65,8 +79,9 @@ def _exp_of_difference(x):
     low = kind(-87.33654) if kind is np.float32 else kind(-708.3964185322641)
 
     def implementation(x):
-        n, y = _split(maximum(splat(low), x))
-        return select(x < splat(low), zero(x), _scaled_to_normal(y, n))
+        lost = x < splat(low)
+        n, y = _split(select(lost, zero(x), x))
+        return select(lost, zero(x), _scaled_to_normal(y, n))
 
     return implementation
 
