@@ -35,9 +35,9 @@ def linear_gelu(library: Any, functional: Any, rows: int, inputs: int, outputs: 
     def function(x: Any, weight: Any, bias: Any) -> Any:
         return functional.gelu(functional.linear(x, weight, bias), approximate="tanh")
 
-    shapes = (rows, inputs), (outputs, inputs), (outputs,)
-    g = random(library, (rows, outputs))
-    return both_passes(function, [random(library, shape) for shape in shapes], g)
+    x, g, bias = (random(library, shape) for shape in ((rows, inputs), (rows, outputs), (outputs,)))
+    weight = random(library, (outputs, inputs)) * inputs**-0.5  # GELU then sees what it sees in use
+    return both_passes(function, [x, weight, bias], g)
 
 
 def softmax(library: Any, functional: Any, rows: int, width: int) -> Work:

@@ -113,15 +113,23 @@ def gelu_derivative(x):
 
 
 @inline
+def _exp_beside_one(x):
+    """exp(x) as a term of 1 + exp(x), in which what is below e^-60 is lost. It is not computed: it
+    would be subnormal, which halts a processor (gelu_tanh where |x| is about 30: 16 -> 9 ns a
+    vector)."""
+    return simd.exp(simd.maximum(-60.0, x))
+
+
+@inline
 def sigmoid_vector(x):
     """1 / (1 + exp(-x))"""
-    return 1.0 / simd.one_plus_exp(-x)
+    return 1.0 / (1.0 + _exp_beside_one(-x))
 
 
 @inline
 def sigmoid_and_rest(x):
-    """(s, 1 - s) for |x| < 88: no overflow, no cancellation."""
-    e = simd.exp(-x)
+    """(s, 1 - s): no overflow, no cancellation. Where s < 1e-38 it is 1e-38."""
+    e = simd.minimum(1e38, _exp_beside_one(-x))
     s = 1.0 / (1.0 + e)
     return s, e * s
 
@@ -134,15 +142,14 @@ def clipped(x, limit):
 @inline
 def silu_vector(x):
     """x sigmoid(x)"""
-    return x / simd.one_plus_exp(-x)
+    return x / (1.0 + _exp_beside_one(-x))
 
 
 @inline
 def silu_derivative(x):
     """s (1 + x (1 - s)), s = sigmoid(x)"""
-    x = clipped(x, 87.0)
     s, rest = sigmoid_and_rest(x)
-    return s * simd.fma(x, rest, 1.0)
+    return s * simd.fma(clipped(x, 87.0), rest, 1.0)
 
 
 _A = 2 * math.sqrt(2 / math.pi)
@@ -152,16 +159,15 @@ _B = _A * 0.044715
 @inline
 def gelu_tanh_vector(x):
     """x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
-    return x / simd.one_plus_exp(-x * simd.fma(x * x, _B, _A))
+    return x / (1.0 + _exp_beside_one(-x * simd.fma(x * x, _B, _A)))
 
 
 @inline
 def gelu_tanh_derivative(x):
     """s (1 + x (1 - s) 2 u'), s = sigmoid(2 u)"""
+    s, rest = sigmoid_and_rest(x * simd.fma(x * x, _B, _A))
     x = clipped(x, 10.0)  # |2 u| = 87 there
-    square = x * x
-    s, rest = sigmoid_and_rest(x * simd.fma(square, _B, _A))
-    return s * simd.fma(x * rest, simd.fma(square, 3 * _B, _A), 1.0)
+    return s * simd.fma(x * rest, simd.fma(x * x, 3 * _B, _A), 1.0)
 
 
 # ------------------------------------------------------------------------------------ tanh and relu

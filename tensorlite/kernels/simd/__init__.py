@@ -33,7 +33,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     a < b  <=  >  >=  ==  !=    a Mask (False where a NaN is compared, but != is True)
     select(mask, a, b)          a where the mask is True, else b; masks combine by & and |
     first(x, n)                 the mask of lanes 0..n-1
-    exp(v)  one_plus_exp(v)     e to the v, within 1 ulp, and the sum with it
+    exp(v)                      e to the v, within 1 ulp
     exp_of_difference(v)        exp(v) for v <= 0 or little above, 0 where that is not normal
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
@@ -74,7 +74,7 @@ from tensorlite.kernels.simd.arithmetic import (
     total,
 )
 from tensorlite.kernels.simd.edges import AHEAD, FAR, put, put_past, stretch, take
-from tensorlite.kernels.simd.exponential import exp, exp_of_difference, one_plus_exp
+from tensorlite.kernels.simd.exponential import exp, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
 from tensorlite.kernels.simd.scratch import scratch
@@ -138,7 +138,6 @@ __all__ = [
     "maximum",
     "minimum",
     "multiply",
-    "one_plus_exp",
     "outer",
     "outer_strided",
     "overload",

@@ -30,11 +30,6 @@ def exp(x):
     raise NotImplementedError
 
 
-def one_plus_exp(x):
-    """1 + e to the x in every lane; see the overload below."""
-    raise NotImplementedError
-
-
 def exp_of_difference(x):
     """e to the x in every lane, for x <= 0 or little above; see the overload below."""
     raise NotImplementedError
@@ -56,14 +51,6 @@ def _exp(x):
         return _scaled(y, n)
 
     return implementation
-
-
-@overload(one_plus_exp)
-def _one_plus_exp(x):
-    """The bits of 1 + exp(x), in which an exp(x) below e^-40 is lost: it is not made small enough
-    to be subnormal, which halts a processor (gelu_tanh where |x| is about 30: 16 -> 9 ns a vector).
-    """
-    return (lambda x: 1.0 + exp(maximum(-40.0, x))) if isinstance(x, Vector) else None
 
 
 @overload(exp_of_difference)
