@@ -14,6 +14,7 @@ import math
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.jit import inline
+from tensorlite.kernels.simd.constants import keep
 
 # ------------------------------------------------------------- the normal distribution, exact gelu
 
@@ -54,6 +55,7 @@ _ERF_64 = (
         5.21357949780152679795e2, 3.35617141647503099647e1, 1.0,
     ),
 )  # fmt: skip
+keep("erf", *_ERFCX_32[0], *_ERFCX_32[1], _ERF_32[0] - 1, *_ERF_32[1:], math.sqrt(0.5), 6.3, 40.0)
 
 
 def _erfcx(z):
@@ -113,23 +115,15 @@ def gelu_derivative(x):
 
 
 @inline
-def _exp_beside_one(x):
-    """exp(x) as a term of 1 + exp(x), in which what is below e^-60 is lost. It is not computed: it
-    would be subnormal, which halts a processor (gelu_tanh where |x| is about 30: 16 -> 9 ns a
-    vector)."""
-    return simd.exp(simd.maximum(-60.0, x))
-
-
-@inline
 def sigmoid_vector(x):
     """1 / (1 + exp(-x))"""
-    return 1.0 / (1.0 + _exp_beside_one(-x))
+    return 1.0 / (1.0 + simd.exp_beside_one(-x))
 
 
 @inline
 def sigmoid_and_rest(x):
     """(s, 1 - s): no overflow, no cancellation. Where s < 1e-38 it is 1e-38."""
-    e = simd.minimum(1e38, _exp_beside_one(-x))
+    e = simd.minimum(1e38, simd.exp_beside_one(-x))
     s = 1.0 / (1.0 + e)
     return s, e * s
 
@@ -142,7 +136,7 @@ def clipped(x, limit):
 @inline
 def silu_vector(x):
     """x sigmoid(x)"""
-    return x / (1.0 + _exp_beside_one(-x))
+    return x / (1.0 + simd.exp_beside_one(-x))
 
 
 @inline
@@ -154,12 +148,13 @@ def silu_derivative(x):
 
 _A = 2 * math.sqrt(2 / math.pi)
 _B = _A * 0.044715
+keep("gelu", _A, _B, 3 * _B, 1 / math.sqrt(2 * math.pi), -0.5, 1e38, 10.0, -10.0)
 
 
 @inline
 def gelu_tanh_vector(x):
     """x (1 + tanh u) / 2 = x sigmoid(2 u), u = sqrt(2 / pi) (x + 0.044715 x^3)."""
-    return x / (1.0 + _exp_beside_one(-x * simd.fma(x * x, _B, _A)))
+    return x / (1.0 + simd.exp_beside_one(-x * simd.fma(x * x, _B, _A)))
 
 
 @inline

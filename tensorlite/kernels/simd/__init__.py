@@ -35,6 +35,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     first(x, n)                 the mask of lanes 0..n-1
     exp(v)                      e to the v, within 1 ulp
     exp_of_difference(v)        exp(v) for v <= 0 or little above, 0 where that is not normal
+    exp_beside_one(v)           exp(v) for 1 + exp(v), to whose bits less than e^-60 adds nothing
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
@@ -74,7 +75,7 @@ from tensorlite.kernels.simd.arithmetic import (
     total,
 )
 from tensorlite.kernels.simd.edges import AHEAD, FAR, put, put_past, stretch, take
-from tensorlite.kernels.simd.exponential import exp, exp_of_difference
+from tensorlite.kernels.simd.exponential import exp, exp_beside_one, exp_of_difference
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
 from tensorlite.kernels.simd.scratch import scratch
@@ -127,6 +128,7 @@ __all__ = [
     "chain",
     "copysign",
     "exp",
+    "exp_beside_one",
     "exp_of_difference",
     "first",
     "fma",

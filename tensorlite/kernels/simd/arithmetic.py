@@ -76,7 +76,10 @@ def _negative(x):
 @lower_cast(types.Float, Vector)
 def _scalar_to_vector(context, builder, from_type, to_type, value):
     """A number among vectors stands for a vector of it, rounded to the type of their elements."""
-    scalar = context.cast(builder, value, from_type, to_type.dtype)
+    if isinstance(value, ir.Constant):
+        scalar = to_type.element(value.constant)
+    else:
+        scalar = context.cast(builder, value, from_type, to_type.dtype)
     return _splat(builder, scalar, to_type.llvm)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,47 @@ from tensorlite.kernels.simd.arithmetic import (
     minimum,
     select,
 )
+from tensorlite.kernels.simd.constants import keep
+from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.vectors import (
     INT32,
     REGISTER_BITS,
     Vector,
+    _splat,
     overload,
-    splat,
     zero,
 )
+
+# float32: Cephes expf, the coefficients of r^2 and up; float64: Taylor's.
+_LOG2_E = 1.4426950408889634
+_MINUS_LN2 = {  # in two parts
+    32: (-0.693359375, 2.12194440e-4),
+    64: (-6.93147180369123816490e-01, -1.90821492927058770002e-10),
+}
+_COEFFICIENTS = {
+    32: (
+        5.0000001201e-1, 1.6666665459e-1, 4.1665795894e-2, 8.3334519073e-3, 1.3981999507e-3,
+        1.9875691500e-4,
+    ),
+    64: tuple(1 / math.factorial(k) for k in range(2, 14)),
+}  # fmt: skip
+# A whole number n, |n| < 2^22 (2^51 in float64), is kept as n + 1.5 2^23 (2^52), which is what
+# rounding to n takes: its last bits are those of the integer n. No conversion is needed.
+_SHIFT = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
+_MANTISSA = {32: 23, 64: 52}
+_LOWEST = {32: -87.33654, 64: -708.3964185322641}  # exp of it is a normal number
+
+keep("exp", 1.0, 0.5, -60.0, 89.0, 710.0, _LOG2_E, *_SHIFT.values(), *_LOWEST.values())
+keep("exp_polynomials", *_MINUS_LN2[32], *_MINUS_LN2[64], *_COEFFICIENTS[32], *_COEFFICIENTS[64])
 
 
 def exp(x):
     """e to the x in every lane; see the overload below."""
+    raise NotImplementedError
+
+
+def exp_beside_one(x):
+    """e to the x, for 1 + e to the x, in every lane; see the overload below."""
     raise NotImplementedError
 
 
@@ -53,6 +83,24 @@ def _exp(x):
     return implementation
 
 
+@overload(exp_beside_one)
+def _exp_beside_one(x):
+    """The same bits as exp, but e^-60 where that is less, which is lost in 1 + exp(x).
+
+    It would be subnormal, which halts a processor (gelu_tanh where |x| is about 30: 16 -> 9 ns a
+    vector).
+    """
+    if not isinstance(x, Vector):
+        return None
+    high = 89.0 if x.dtype.bitwidth == 32 else 710.0  # exp of it is inf
+
+    def implementation(x):
+        n, y = _split(minimum(high, maximum(-60.0, x)))
+        return _scaled_to_inf(y, n)
+
+    return implementation
+
+
 @overload(exp_of_difference)
 def _exp_of_difference(x):
     """The same bits as exp where the result is a normal number; 0 where it would be subnormal.
@@ -62,11 +110,10 @@ def _exp_of_difference(x):
     """
     if not isinstance(x, Vector):
         return None
-    kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
-    low = kind(-87.33654) if kind is np.float32 else kind(-708.3964185322641)
+    low = _LOWEST[x.dtype.bitwidth]
 
     def implementation(x):
-        lost = x < splat(low)
+        lost = x < low
         n, y = _split(select(lost, zero(x), x))
         return select(lost, zero(x), _scaled_to_normal(y, n))
 
@@ -74,12 +121,6 @@ def _exp_of_difference(x):
 
 
 # --------------------------------------------------------------------------------- 2^n and exp(r)
-
-# A whole number n, |n| < 2^22 (2^51 in float64), is kept as n + 1.5 2^23 (2^52), which is what
-# rounding to n takes: its last bits are those of the integer n. No conversion is needed.
-_SHIFT = {32: 1.5 * 2.0**23, 64: 1.5 * 2.0**52}
-_MANTISSA = {32: 23, 64: 52}
-_BIAS = {32: 127, 64: 1023}
 
 
 def _split(x):
@@ -91,105 +132,69 @@ def _split(x):
 def _(x):
     """n = round(x / ln 2), r = x - n ln 2, |r| <= 0.35.
 
-    ln 2 is subtracted in two parts so that r keeps all its bits. exp(r) is a polynomial of degree 6
-    (float32) or Taylor's of degree 13 (float64). Of that of float32 two terms are added at a time:
-    the processor looks ahead no more than two vectors, and waits for one's chain of operations
-    (with the shifted n, which needs no conversion, gelu 31 -> 27 cycles a vector with AVX2).
+    ln 2 is subtracted in two parts so that r keeps all its bits. exp(r) is a polynomial of degree 7
+    (float32) or 13 (float64), of which 1 + r is added last, in one rounding. Of that of float32 two
+    terms are added at a time: the processor looks ahead no more than two vectors, and waits for
+    one's chain of operations (with the shifted n, which needs no conversion, gelu 31 -> 27 cycles a
+    vector with AVX2).
     """
-    kind = np.float32 if x.dtype.bitwidth == 32 else np.float64
-    single = kind is np.float32
-    shift = kind(_SHIFT[x.dtype.bitwidth])
-    log2e = kind(1.4426950408889634)
-    ln2_high = kind(0.693359375) if single else kind(6.93147180369123816490e-01)
-    ln2_low = kind(-2.12194440e-4) if single else kind(1.90821492927058770002e-10)
-    one = kind(1)
-    # Coefficients of r^2 and up; 1 + r is added last, in one rounding. float32: Cephes expf.
-    if single:
-        p = tuple(
-            kind(c)
-            for c in (
-                1.9875691500e-4,
-                1.3981999507e-3,
-                8.3334519073e-3,
-                4.1665795894e-2,
-                1.6666665459e-1,
-                5.0000001201e-1,
-            )
-        )
-        c0, c1, c2, c3, c4, c5 = p
+    bits = x.dtype.bitwidth
+    shift, (ln2_high, ln2_low) = _SHIFT[bits], _MINUS_LN2[bits]
+    coefficients = _COEFFICIENTS[bits]
+    if bits == 64:
 
-        def implementation(x):
-            n = fma(x, splat(log2e), splat(shift))
-            whole = n - splat(shift)
-            r = fma(whole, splat(-ln2_high), x)
-            r = fma(whole, splat(-ln2_low), r)
-            square = r * r
-            y = fma(splat(c0), r, splat(c1))
-            y = fma(y, square, fma(splat(c2), r, splat(c3)))
-            y = fma(y, square, fma(splat(c4), r, splat(c5)))
-            return n, fma(y, square, r) + splat(one)
+        def implementation64(x):
+            n = fma(x, _LOG2_E, shift)
+            whole = n - shift
+            r = fma(whole, ln2_low, fma(whole, ln2_high, x))
+            return n, fma(polynomial(r, coefficients), r * r, r) + 1.0
 
-        return implementation
+        return implementation64
 
-    factorial, coefficients = 1.0, []
-    for k in range(1, 14):
-        factorial *= k
-        coefficients.append(kind(1 / factorial))
-    t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13 = coefficients[1:]
+    c2, c3, c4, c5, c6, c7 = coefficients
 
-    def implementation64(x):
-        n = fma(x, splat(log2e), splat(shift))
-        whole = n - splat(shift)
-        r = fma(whole, splat(-ln2_high), x)
-        r = fma(whole, splat(-ln2_low), r)
-        y = splat(t13)
-        y = fma(y, r, splat(t12))
-        y = fma(y, r, splat(t11))
-        y = fma(y, r, splat(t10))
-        y = fma(y, r, splat(t9))
-        y = fma(y, r, splat(t8))
-        y = fma(y, r, splat(t7))
-        y = fma(y, r, splat(t6))
-        y = fma(y, r, splat(t5))
-        y = fma(y, r, splat(t4))
-        y = fma(y, r, splat(t3))
-        y = fma(y, r, splat(t2))
-        return n, fma(y, r * r, r) + splat(one)
+    def implementation(x):
+        n = fma(x, _LOG2_E, shift)
+        whole = n - shift
+        r = fma(whole, ln2_low, fma(whole, ln2_high, x))
+        square = r * r
+        y = fma(c7, r, c6)
+        y = fma(y, square, fma(c5, r, c4))
+        y = fma(y, square, fma(c3, r, c2))
+        return n, fma(y, square, r) + 1.0
 
-    return implementation64
+    return implementation
 
 
-def _integers(builder: Any, v: Vector, shifted: Any) -> tuple[Any, Any]:
-    """The n of a shifted vector as integers, and what makes a vector of one integer."""
-    bits = v.dtype.bitwidth
-    whole = ir.VectorType(ir.IntType(bits), v.lanes)
-
-    def same(number: int) -> Any:
-        return ir.Constant(whole, [ir.IntType(bits)(number)] * v.lanes)
-
-    kind = np.float32 if bits == 32 else np.float64
-    pattern = int(np.array(_SHIFT[bits], kind).view(f"i{bits // 8}"))
-    return builder.sub(builder.bitcast(shifted, whole), same(pattern)), same
+def _same(v: Vector, number: int) -> Any:
+    """The vector of an integer, as wide as v's elements."""
+    whole = ir.VectorType(ir.IntType(v.dtype.bitwidth), v.lanes)
+    return ir.Constant(whole, [whole.element(number)] * v.lanes)
 
 
-def _power(builder: Any, v: Vector, n: Any, same: Any) -> Any:
-    """2^n for integers n of normal powers: the bits of its exponent."""
-    bits = v.dtype.bitwidth
-    exponent = builder.shl(builder.add(n, same(_BIAS[bits])), same(_MANTISSA[bits]))
-    return builder.bitcast(exponent, v.llvm)
+def _power(builder: Any, v: Vector, shifted: Any, less: int = 0) -> Any:
+    """2^(n - less) where that is a normal number: n, added to the exponent of 2^-less. Its bits lie
+    lowest in those of shifted n, and nothing else is left of these."""
+    mantissa = _same(v, _MANTISSA[v.dtype.bitwidth])
+    one = builder.bitcast(_splat(builder, v.element(2.0**-less), v.llvm), mantissa.type)
+    n = builder.shl(builder.bitcast(shifted, mantissa.type), mantissa)
+    return builder.bitcast(builder.add(n, one), v.llvm)
 
 
 @intrinsic
 def _scaled(typing, y, shifted):
-    """y 2^n in every lane, rounded once, for a shifted n."""
+    """y 2^n in every lane, rounded once, for a shifted n: twice times about half of it."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if REGISTER_BITS == 512:
             return _scalef(builder, y, *args)
-        n, same = _integers(builder, y, args[1])
-        half = builder.ashr(n, same(1))
-        first = builder.fmul(args[0], _power(builder, y, half, same))
-        return builder.fmul(first, _power(builder, y, builder.sub(n, half), same))
+        bits = y.dtype.bitwidth
+        pattern = int(np.array(_SHIFT[bits], f"f{bits // 8}").view(f"i{bits // 8}"))
+        shift = _same(y, pattern)
+        n = builder.sub(builder.bitcast(args[1], shift.type), shift)
+        half = builder.ashr(n, _same(y, 1))
+        first = builder.fmul(args[0], _power(builder, y, half))
+        return builder.fmul(first, _power(builder, y, builder.sub(n, half)))
 
     return y(y, y), codegen
 
@@ -201,7 +206,20 @@ def _scaled_to_normal(typing, y, shifted):
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if REGISTER_BITS == 512:
             return _scalef(builder, y, *args)
-        return builder.fmul(args[0], _power(builder, y, *_integers(builder, y, args[1])))
+        return builder.fmul(args[0], _power(builder, y, args[1]))
+
+    return y(y, y), codegen
+
+
+@intrinsic
+def _scaled_to_inf(typing, y, shifted):
+    """The same where the result is a normal number, or beyond up to twice the largest."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if REGISTER_BITS == 512:
+            return _scalef(builder, y, *args)
+        double = builder.fadd(args[0], args[0])
+        return builder.fmul(double, _power(builder, y, args[1], less=1))
 
     return y(y, y), codegen
 

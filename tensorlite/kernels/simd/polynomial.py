@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
 from numba.core.types.containers import UniTuple
 from numba.extending import intrinsic
 
@@ -25,6 +26,8 @@ def polynomial(typing, x, coefficients):
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def coefficient(k: int) -> Any:
+            if isinstance(args[1], ir.Constant):
+                return _splat(builder, x.element(args[1].constant[k].constant), x.llvm)
             c = builder.extract_value(args[1], k)
             return _splat(builder, context.cast(builder, c, coefficients.dtype, x.dtype), x.llvm)
 

@@ -10,6 +10,7 @@ from numba.core import cgutils, config, types
 from numba.extending import intrinsic, models, overload as numba_overload, register_model
 
 from tensorlite.kernels.inside import Inside
+from tensorlite.kernels.simd.constants import kept
 
 INT32 = ir.IntType(32)
 
@@ -91,6 +92,10 @@ def _load(builder: Any, pointer: Any, vector: Vector) -> Any:
 
 
 def _splat(builder: Any, scalar: Any, vector: Any) -> Any:
+    if isinstance(scalar, ir.Constant) and not MANY_REGISTERS:
+        value = kept(builder, scalar.constant, vector)
+        if value is not None:
+            return value
     undefined = ir.Constant(vector, ir.Undefined)
     one = builder.insert_element(undefined, scalar, INT32(0))
     zeros = ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
