@@ -98,13 +98,22 @@ def _softmax(task, x, y, rows, n, run):
         here = r % 2 * (n + w) - start
         top = _largest(x, start, stop)
         s = simd.zero(x)
-        for i in range(start, stop, w):
+        if to < end:
+            to += _write(y, to, end, past, e, back + to, share)
+        i = start
+        while i + w <= stop:
             simd.prefetch_to_l2(x, i + ahead)  # of a next row: 1.38 -> 1.1 ms at 4,096 x 1,024
-            v = simd.exp_of_difference(simd.take(x, i, stop - i, low) - top)
+            v = simd.exp_of_difference(simd.load(x, i) - top)
             simd.store(e, here + i, v)
             s += v
-            if to < end:
-                to += _write(y, to, end, past, e, back + to, share)
+            i += w
+            if to + w <= end:  # whole and aligned: with checks, a fifth more time
+                simd.put_past(y, to, w, simd.load(e, back + to) * share, past)
+                to += w
+        if i < stop:
+            v = simd.exp_of_difference(simd.load_part(x, i, stop - i, low) - top)
+            simd.store(e, here + i, v)
+            s += v
         while to < end:
             to += _write(y, to, end, past, e, back + to, share)
         share = x.dtype.type(1) / simd.total(s)
