@@ -189,9 +189,14 @@ def _gather_rows(lses, deltas, g, g_at, gs, out, o_at, os, lse, head, heads, T, 
         lses[r] = largest if largest > -np.inf else g.dtype.type(0)  # -inf: sees no key
         g_row, o_row = g_at + t * gs[2] + h * gs[1], o_at + t * os[2] + h * os[1]
         delta = zero
-        for d in range(0, depth, w):
-            y = simd.take(out, o_row + d, depth - d, zero)
-            delta = simd.fma(simd.take(g, g_row + d, depth - d, zero), y, delta)
+        d = 0
+        while d + w <= depth:
+            delta = simd.fma(simd.load(g, g_row + d), simd.load(out, o_row + d), delta)
+            d += w
+        if d < depth:
+            n = depth - d
+            y = simd.load_part(out, o_row + d, n, zero)
+            delta = simd.fma(simd.load_part(g, g_row + d, n, zero), y, delta)
         deltas[r] = simd.total(delta)
 
 

@@ -133,27 +133,30 @@ def _losses(task, x, targets, ignore_index, smoothing, losses, lse, rows):
 
 @inline
 def _gradients(task, g, x, targets, ignore_index, smoothing, lse, gx, rows):
-    zero = simd.zero(x)
+    w, zero = simd.lanes(x), simd.zero(x)
     n = x.size // len(targets)
     s = smoothing[0]
     one, size = x.dtype.type(1), x.dtype.type(n)
     past = gx.size > simd.FAR
     for r in range(task * rows, min(len(targets), (task + 1) * rows)):
         at, stop, t = r * n, (r + 1) * n, targets[r]
-        ignored = t == ignore_index
+        if t == ignore_index:
+            gx[at:stop] = 0
+            continue
         scale, shift = simd.splat(g[r]), simd.splat(-s / size * g[r])
+        top, rest = lse[2 * r], lse[2 * r + 1]
         i = at
         while i < stop:
             m = simd.stretch(gx, i, stop, past)
-            v = zero
-            if not ignored:
-                # Not x - (top + rest): that sum would drop the digits of rest where top is large.
-                p = simd.exp_of_difference(simd.take(x, i, m, zero) - lse[2 * r] - lse[2 * r + 1])
-                v = simd.fma(p, scale, shift)
-            simd.put_past(gx, i, m, v, past)
+            # Not x - (top + rest): that sum would drop the digits of rest where top is large.
+            p = simd.exp_of_difference(simd.take(x, i, m, zero) - top - rest)
+            simd.put_past(gx, i, m, simd.fma(p, scale, shift), past)
             i += m
-        if not ignored:
-            gx[at + t] -= (one - s) * g[r]
+            while i + w <= stop:
+                p = simd.exp_of_difference(simd.load(x, i) - top - rest)
+                simd.put_past(gx, i, w, simd.fma(p, scale, shift), past)
+                i += w
+        gx[at + t] -= (one - s) * g[r]
 
 
 @inline

@@ -52,9 +52,15 @@ def pack_rows(packed, stride, width, x, at, strides, heads, row, rows, depth, fa
     for r in range((rows + ROWS - 1) // ROWS * ROWS):
         source = at + t * strides[2] + h * strides[1]
         n = depth if r < rows else 0
-        for d in range(0, width, w):
+        d = 0
+        while d + w <= n:
             simd.prefetch(x, source + ROWS_AHEAD * strides[2] + d)
-            simd.store(packed, r * stride + d, simd.take(x, source + d, n - d, zero) * factor)
+            simd.store(packed, r * stride + d, simd.load(x, source + d) * factor)
+            d += w
+        while d < width:
+            v = simd.load_part(x, source + d, n - d, zero)
+            simd.store(packed, r * stride + d, v * factor)
+            d += w
         t, h = (t, h + 1) if h + 1 < heads else (t + 1, 0)
 
 

@@ -74,6 +74,18 @@ def row_sum(x: Array) -> Array:
 
 
 @inline
+def _add_rows(x, i, n, rows, out, to, m):
+    """out[to:] += x[i:] of 1 row of n elements or 4, one after the other, m elements."""
+    zero = simd.zero(x)
+    s = simd.take(out, to, m, zero) + simd.take(x, i, m, zero)
+    if rows == 4:
+        s += simd.take(x, i + n, m, zero)
+        s += simd.take(x, i + 2 * n, m, zero)
+        s += simd.take(x, i + 3 * n, m, zero)
+    simd.put(out, to, m, s)
+
+
+@inline
 def _sum_rows(x, first, last, n, j0, j1, out, at):
     """out[at + j] = sum of x[first:last, j] in ascending order, for j in j0..j1."""
     w = simd.lanes(x)
@@ -82,18 +94,15 @@ def _sum_rows(x, first, last, n, j0, j1, out, at):
         simd.put(out, at + j, j1 - j, simd.take(x, first * n + j, j1 - j, zero))
     r = first + 1
     while r < last:
-        # Four rows at a time, one after the other: sums are loaded and stored a quarter as often.
-        rows = min(4, last - r)
-        for j in range(j0, j1, w):
-            m = j1 - j
-            i = r * n + j
-            s = simd.take(out, at + j, m, zero) + simd.take(x, i, m, zero)
-            if rows == 4:
-                s += simd.take(x, i + n, m, zero)
-                s += simd.take(x, i + 2 * n, m, zero)
-                s += simd.take(x, i + 3 * n, m, zero)
-            simd.put(out, at + j, m, s)
-        r += 4 if rows == 4 else 1
+        # Four rows at a time: sums are loaded and stored a quarter as often.
+        rows = 4 if r + 4 <= last else 1
+        j = j0
+        while j + w <= j1:
+            _add_rows(x, r * n + j, n, rows, out, at + j, w)
+            j += w
+        if j < j1:
+            _add_rows(x, r * n + j, n, rows, out, at + j, j1 - j)
+        r += rows
 
 
 @inline

@@ -139,9 +139,13 @@ def _softmax_backward(task, g, y, gx, rows, n, run):
     for r in range(task * run, min(rows, (task + 1) * run)):
         start, stop = r * n, (r + 1) * n
         s = zero
-        for i in range(start, stop, w):
+        i = start
+        while i + w <= stop:
+            s = simd.fma(simd.load(g, i), simd.load(y, i), s)
+            i += w
+        if i < stop:
             m = stop - i
-            s = simd.fma(simd.take(g, i, m, zero), simd.take(y, i, m, zero), s)
+            s = simd.fma(simd.load_part(g, i, m, zero), simd.load_part(y, i, m, zero), s)
         mean = simd.total(s)
         i = start
         while i < stop:
@@ -149,6 +153,10 @@ def _softmax_backward(task, g, y, gx, rows, n, run):
             v = simd.take(y, i, m, zero) * (simd.take(g, i, m, zero) - mean)
             simd.put_past(gx, i, m, v, past)
             i += m
+            while i + w <= stop:
+                v = simd.load(y, i) * (simd.load(g, i) - mean)
+                simd.put_past(gx, i, w, v, past)
+                i += w
 
 
 def softmax_backward(g: Array, y: Array) -> Array:
