@@ -30,19 +30,27 @@ def _pass(f, pull_back):
     """What `finish` does for one activation: choosing it for each vector would cost half of it."""
 
     @inline
+    def over_vector(forward, c, here, n, pre, y):
+        zero = simd.zero(c)
+        v = simd.take(c, here, n, zero)
+        if forward:
+            simd.put(y, here, n, f(v))
+        else:
+            x = simd.take(pre, here, n, zero)
+            simd.put(c, here, n, pull_back(v, x))
+            simd.put(y, here, n, f(x))
+
+    @inline
     def over_tile(forward, c, at, stride, rows, columns, pre, y):
         w = simd.lanes(c)
-        zero = simd.zero(c)
         for r in range(rows):
-            for q in range(0, columns, w):
-                here, n = at + r * stride + q, columns - q
-                v = simd.take(c, here, n, zero)
-                if forward:
-                    simd.put(y, here, n, f(v))
-                else:
-                    x = simd.take(pre, here, n, zero)
-                    simd.put(c, here, n, pull_back(v, x))
-                    simd.put(y, here, n, f(x))
+            here, n = at + r * stride, columns
+            while n >= w:  # without checks: gradients .94 to .97 of the time
+                over_vector(forward, c, here, w, pre, y)
+                here += w
+                n -= w
+            if n > 0:
+                over_vector(forward, c, here, n, pre, y)
 
     return over_tile
 
