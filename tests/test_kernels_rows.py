@@ -113,6 +113,26 @@ def test_they_are_right_to_units_in_the_last_place(name, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_an_exponential_beside_one_gives_the_bits_of_the_sum(dtype):
+    x = np.concatenate([np.linspace(-800, 800, 20_001), [-60, 88.5, 89, 710, np.inf, -np.inf]])
+    x = np.append(x, np.nan).astype(dtype)
+    expected = activation._run(_one_plus_exp, x)
+    np.testing.assert_array_equal(activation._run(_one_plus_exp_beside, x), expected)
+
+
+@elementwise.unary
+@jit.inline
+def _one_plus_exp(x):
+    return 1.0 + simd.exp(x)
+
+
+@elementwise.unary
+@jit.inline
+def _one_plus_exp_beside(x):
+    return 1.0 + simd.exp_beside_one(x)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_infinity_and_nan_come_out_as_they_should(dtype):
     inf, nan = np.inf, np.nan
     x = np.array([0.0, -0.0, inf, -inf, nan, 1e30, -1e30], dtype)
