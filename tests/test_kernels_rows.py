@@ -133,6 +133,19 @@ def _one_plus_exp_beside(x):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_a_number_of_lanes_is_no_number_of_a_formula(dtype):
+    x = np.arange(1, 2 * W + 1, dtype=dtype)
+    y = np.empty_like(x)
+    _first_lane(x, y)  # 1, which exponentials keep in memory as a float
+    assert y[0] == 1 and not y[1 : simd.REGISTER_BITS // (8 * x.itemsize)].any()
+
+
+@kernel
+def _first_lane(x, y):
+    simd.store(y, 0, simd.select(simd.first(x, 1), simd.load(x, 0), simd.zero(x)))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_zero_infinity_and_nan_come_out_as_they_should(dtype):
     inf, nan = np.inf, np.nan
     x = np.array([0.0, -0.0, inf, -inf, nan, 1e30, -1e30], dtype)

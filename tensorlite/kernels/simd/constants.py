@@ -17,6 +17,7 @@ from llvmlite import ir
 
 _SIZE = 32  # bytes of a vector where registers are few
 _places: dict[tuple[int, float], tuple[str, int]] = {}  # (bits, number) -> table and byte
+_memories: list[np.ndarray] = []  # compiled code knows only where they lie
 
 
 def keep(table: str, *numbers: float) -> None:
@@ -36,17 +37,18 @@ def keep(table: str, *numbers: float) -> None:
     llvm.add_symbol(_symbol(table), memory.ctypes.data)
 
 
-_memories: list[np.ndarray] = []  # compiled code knows only where they lie
-
-
 def _symbol(table: str) -> str:
     return f"tensorlite_constants_{table}"
 
 
 def kept(builder: Any, number: float, vector: Any) -> Any:
     """The LLVM vector of this number, read from memory; None where it is not kept."""
-    single = isinstance(vector.element, ir.FloatType)
-    key = (32, float(np.float32(number))) if single else (64, float(number))
+    if isinstance(vector.element, ir.FloatType):
+        key = (32, float(np.float32(number)))
+    elif isinstance(vector.element, ir.DoubleType):
+        key = (64, float(number))
+    else:
+        return None
     if key not in _places:
         return None
     symbol, byte = _places[key]
