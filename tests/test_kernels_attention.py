@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 import naive
 from tensorlite.kernels import jit, simd
 from tensorlite.kernels.attention import BLOCK, CHUNK, attention
-from tensorlite.kernels.attention_backward import BACK_KEYS, BACK_ROWS, attention_backward
+from tensorlite.kernels.attention_backward import BACK_KEYS, BACK_ROWS, LARGE, attention_backward
 
 W = simd.REGISTER_BITS // 32
 WIDTHS = [1, 3, W - 1, W, W + 1, 2 * W, 2 * W + 1, 64, 80]
@@ -145,6 +145,18 @@ def test_threads_do_not_change_a_bit(dtype, shape):
     one = on_threads(1, forward_and_backward, q, k, v, g, 0.2, offset)
     two = on_threads(2, forward_and_backward, q, k, v, g, 0.2, offset)
     assert same(one, two)
+
+
+def test_a_large_head_gives_the_bits_of_a_small_one():
+    D = 128
+    T, less = LARGE // D + 40, LARGE // D - 30
+    q, k, v, g = qkv(1, 2, 1, T // 2, T // 2, D, np.float64)  # two heads share keys
+    whole = forward_and_backward(q, k, v, g, 0.1, 0)
+    part = forward_and_backward(*(x[:, :, : less // 2] for x in (q, k, v, g)), 0.1, 0)
+    assert same([x[:, :, : less // 2] for x in whole[:3]], part[:3])  # out, lse, gq
+    expected = naive.attention_backward(g, q, k, v, 0.1, 0)
+    for x, y in zip(whole[2:], expected, strict=True):
+        np.testing.assert_allclose(x, y, **close(np.float64))
 
 
 @given(T=st.sampled_from([1, 7, 60]), D=st.sampled_from([1, 8, 33]))
