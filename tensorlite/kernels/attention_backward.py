@@ -4,8 +4,8 @@
     gq = scale gs k               gk = scale gs^T q
 
 Shapes, strides and the order of rows as in the forward pass. BACK_KEYS keys meet BACK_ROWS rows at
-a time. Every element of gq is one chain of FMAs over keys ascending, of gk and gv over rows
-ascending, so the bits do not depend on how keys and rows are shared out among tasks.
+a time, in large heads more. Every element of gq is one chain of FMAs over keys ascending, of gk and
+gv over rows ascending, so the bits do not depend on how keys and rows are shared out among tasks.
 """
 
 from __future__ import annotations

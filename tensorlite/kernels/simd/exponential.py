@@ -96,7 +96,7 @@ def _exp_beside_one(x):
 
     def implementation(x):
         n, y = _split(minimum(high, maximum(-60.0, x)))
-        return _scaled_to_inf(y, n)
+        return _scaled_to_normal(y + y, n - 1.0)  # n may be one more than a power has
 
     return implementation
 
@@ -172,11 +172,11 @@ def _same(v: Vector, number: int) -> Any:
     return ir.Constant(whole, [whole.element(number)] * v.lanes)
 
 
-def _power(builder: Any, v: Vector, shifted: Any, less: int = 0) -> Any:
-    """2^(n - less) where that is a normal number: n, added to the exponent of 2^-less. Its bits lie
-    lowest in those of shifted n, and nothing else is left of these."""
+def _power(builder: Any, v: Vector, shifted: Any) -> Any:
+    """2^n where that is a normal number: n, added to the exponent of 1. Its bits lie lowest in
+    those of shifted n, and nothing else is left of these."""
     mantissa = _same(v, _MANTISSA[v.dtype.bitwidth])
-    one = builder.bitcast(_splat(builder, v.element(2.0**-less), v.llvm), mantissa.type)
+    one = builder.bitcast(_splat(builder, v.element(1.0), v.llvm), mantissa.type)
     n = builder.shl(builder.bitcast(shifted, mantissa.type), mantissa)
     return builder.bitcast(builder.add(n, one), v.llvm)
 
@@ -201,25 +201,12 @@ def _scaled(typing, y, shifted):
 
 @intrinsic
 def _scaled_to_normal(typing, y, shifted):
-    """The same where the result is a normal number."""
+    """The same where 2^n is a normal number."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if REGISTER_BITS == 512:
             return _scalef(builder, y, *args)
         return builder.fmul(args[0], _power(builder, y, args[1]))
-
-    return y(y, y), codegen
-
-
-@intrinsic
-def _scaled_to_inf(typing, y, shifted):
-    """The same where the result is a normal number, or beyond up to twice the largest."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        if REGISTER_BITS == 512:
-            return _scalef(builder, y, *args)
-        double = builder.fadd(args[0], args[0])
-        return builder.fmul(double, _power(builder, y, args[1], less=1))
 
     return y(y, y), codegen
 
