@@ -22,8 +22,8 @@ TOKENS = 8  # written in one timed call
 def run(bench: Bench) -> None:
     """Prefill of 512 tokens, and decoding after it, against PyTorch with a preallocated cache."""
     config = SMALL if bench.quick else GPT2
-    sides = {OURS: Decoding(config, PROMPT + TOKENS)}
-    weights = peers.weights(sides[OURS].model)
+    ours = Decoding(config, PROMPT + TOKENS)
+    sides, weights = {OURS: ours}, ours.weights
     if peers.HAS_TORCH:
         sides["torch"] = peers.torch_gpt().Decoding(config, PROMPT + TOKENS)
         sides["torch"].model.load(weights)

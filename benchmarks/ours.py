@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 
 import tensorlite
+from benchmarks import peers
 from benchmarks.shapes import BETAS, CLIP, LEARNING_RATE, WEIGHT_DECAY, Shape, Step
 from gpt import GPT, GPTConfig, KVCache, Reader
 from tensorlite import nn, optim, profiler
@@ -44,7 +45,9 @@ class Decoding:
 
     def __init__(self, config: Shape, length: int) -> None:
         tensorlite.manual_seed(0)
-        self.model = GPT(GPTConfig(**asdict(config))).eval().for_decoding()
+        self.model = GPT(GPTConfig(**asdict(config))).eval()
+        self.weights = peers.weights(self.model)  # under the names they have before they are packed
+        self.model.for_decoding()
         self.cache = KVCache(self.model.config, max_length=length)
         self.read = Reader(self.model, self.cache)
 

@@ -66,7 +66,11 @@ def stream(
     _check(model, prompts, max_tokens, sequences, chunk)
     texts = [list(prompt) for prompt in prompts]
     ends = [len(prompt) + max_tokens for prompt in prompts]
-    cache = KVCache(model.config, len(texts), dtype=model.head_weight.dtype) if use_cache else None
+    cache = (
+        KVCache(model.config, len(texts), dtype=next(model.parameters()).dtype)
+        if use_cache
+        else None
+    )
     read = functools.partial(_read_whole, model) if cache is None else Reader(model, cache, chunk)
     was_training = model.training
     model.eval()

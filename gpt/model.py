@@ -14,6 +14,7 @@ The results are the same bits however a sequence is cut, and whatever else is in
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
@@ -87,12 +88,22 @@ class MLP(nn.Module):
         """(B, T, C) -> (B, T, C)"""
         if self.activation == "swiglu":
             y = self.down(F.swiglu(self.gate(x), self.up(x)))  # (B, T, 4C) -> (B, T, C)
-        else:  # down(activation(up(x))), with the activation on the way
+        elif isinstance(self.up, nn.PackedLinear):
+            y = self.down(activate(self.up(x), self.activation))
+        else:  # the same, with the activation on the way
             up, down = self.up, self.down
             y = F.feed_forward(
                 x, up.weight, up.bias, down.weight, down.bias, activation=self.activation
             )
         return self.dropout(y)
+
+
+def activate(x: Tensor, name: str) -> Tensor:
+    """An activation by its name."""
+    if name == "gelu_tanh":
+        return F.gelu(x, approximate="tanh")
+    function: Callable[[Tensor], Tensor] = getattr(F, name)
+    return function(x)
 
 
 class Block(nn.Module):
@@ -138,7 +149,7 @@ class GPT(nn.Module):
         super().__init__()
         self.config = config
         C = config.n_embd
-        self.wte = nn.Embedding(config.vocab_size, C)
+        self.wte: nn.Embedding | nn.PackedEmbedding = nn.Embedding(config.vocab_size, C)
         if config.position == "learned":
             self.wpe = nn.Embedding(config.block_size, C)
         elif config.position == "sinusoidal":
@@ -219,7 +230,10 @@ class GPT(nn.Module):
 
     def head(self, x: Tensor) -> Tensor:
         """The projection of features onto the vocabulary: (..., C) -> (..., V)."""
-        return F.linear(x, self.head_weight)
+        output = self.wte if self.config.tie_weights else self.lm_head
+        if isinstance(output, nn.PackedLinear):
+            return output.linear(x)
+        return F.linear(x, output.weight)
 
     @property
     def head_weight(self) -> Tensor:
@@ -227,15 +241,18 @@ class GPT(nn.Module):
         return self.wte.weight if self.config.tie_weights else self.lm_head.weight
 
     def for_decoding(self) -> GPT:
-        """Hold the matrices of products column by column; returns the model, whose results keep
-        their bits.
+        """Pack the matrices of products; returns the model, whose results keep their bits.
 
-        One position's products then read memory in the order in which it lies, a quarter to a half
-        faster than row by row. Training and reading long texts do not gain.
+        One position's products then read memory in straight lines, at its speed, and a text's need
+        not pack the matrices anew. What is trained from then on are the packed ones, under names
+        of their own.
         """
-        linear = [module.weight for module in self.modules() if isinstance(module, nn.Linear)]
-        for weight in {*linear, self.head_weight}:
-            weight.data = weight.detach().T.contiguous().T
+        for module in list(self.modules()):
+            for name, part in list(module.named_children()):
+                if type(part) is nn.Linear:
+                    setattr(module, name, nn.PackedLinear(part.weight, part.bias))
+        if self.config.tie_weights and isinstance(self.wte, nn.Embedding):
+            self.wte = nn.PackedEmbedding(self.wte.weight)
         return self
 
     def num_parameters(self) -> int:

@@ -70,7 +70,7 @@ class Reader:
 
     def _memory_now(self) -> tuple[int, ...]:
         """Where the model and the cache are, by a part of each."""
-        parts = (self.model.head_weight, self.cache.keys, self.cache.values)
+        parts = (next(self.model.parameters()), self.cache.keys, self.cache.values)
         return tuple(part.data_ptr() for part in parts)
 
     def _capture(self) -> Tensor:

@@ -96,6 +96,25 @@ NEURAL = [
         _typed(_feed_forward),
         {"activation": "gelu_tanh"},
     ),
+    Row("pack_weight", [Real("5 B")], naive.panels, {"width": OneOf(1, 2, 3)}),
+    Row(
+        "unpack_weight",
+        [Real("2 B 3")],
+        lambda panels, features: naive.unpacked(panels)[:features],
+        {"features": OneOf(4, 6)},
+    ),
+    Row(
+        "packed_linear",
+        [Real("A B c"), Real("2 c 3"), Real("5")],
+        _typed(lambda x, p, bias, features: x @ naive.unpacked(p)[:features].T + bias),
+        {"features": 5},
+    ),
+    Row(
+        "packed_embedding",
+        [Real("2 C 3")],
+        lambda panels, ids, features: naive.unpacked(panels)[ids],
+        {"ids": Ids("A B", below=5), "features": 5},
+    ),
     Row(
         "dropout",
         [Real("A B")],

@@ -152,3 +152,18 @@ def attention_backward(g, q, k, v, scale, offset):
         return x.reshape(len(x), groups, heads, *x.shape[2:]).sum(2)
 
     return gs @ every_k * scale, shared(gs.mT @ q) * scale, shared(p.mT @ g)
+
+
+def panels(weight, width):
+    """Rows of a weight (N, K), `width` of them turned in each panel, zeros after the last."""
+    n, k = weight.shape
+    result = np.zeros((-(-n // width), k, width), weight.dtype)
+    for i in range(n):
+        result[i // width, :, i % width] = weight[i]
+    return result
+
+
+def unpacked(panels):
+    """All rows in panels (P, K, w), those that pad the last one too."""
+    p, _, w = panels.shape
+    return np.stack([panels[i // w, :, i % w] for i in range(p * w)])

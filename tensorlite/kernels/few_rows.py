@@ -5,6 +5,9 @@ It is bound by the memory that b lies in, and so by how well memory is read ahea
 - Where b's rows are contiguous (a weight (N, K) held column by column, seen as its transpose), a
   task takes one block of k and walks down it, long stretches of some rows at a time, at 90 to 100 %
   of the speed of memory. Blocks of k have sums of their own, so that tasks may share k too.
+- Where b lies in panels (a weight packed by ops/packed.py), each is read from its first element to
+  its last, on any number of threads, at 94 to 100 % of the speed of memory; sums stay in registers
+  (768 x 768 on two threads of a Zen 4: .53 -> .94 of it).
 - Where b's columns are contiguous (a weight (N, K) as it is trained), squares of lanes x lanes are
   transposed in registers. The chain of additions takes as long as memory does, and what of it does
   not overlap costs a fifth. While a strip of columns is computed, the next one is asked for in the
@@ -23,6 +26,7 @@ from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 # The order of additions: one chain of FMAs over each block of KC, the blocks added in turn. In the
 # packed product 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing.
 KC = 256
+COLUMNS = simd.TILE_COLUMNS  # vectors of a panel
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
 TASKS = 2  # at least so many a thread, if work is shared; more would walk down shorter stretches
 SUMS = 1 << 12  # sums of a task, 16 KB of float32: they stay in L1 while b passes by
@@ -217,6 +221,68 @@ def _by_columns(a, b, b_column, c, bias, accumulate, m, n, k):
     span = n if m * n * k < SMALL else 8 * simd.lanes(c)
     tasks = (n + span - 1) // span
     parallel_for(_across_columns, tasks, (a, b, b_column, c, bias, accumulate, m, n, k, span))
+
+
+# ------------------------------------------------------------------------------------ b in panels
+
+
+def _panel_product(rows):
+    """The function that multiplies `rows` rows of a by a block of a panel."""
+
+    @inline
+    def add_block(sums, to, a, at, k, b, panel, depth, first):
+        """sums[r, :] (+)= sum over p < depth of a[r, p] b[p, :], p ascending."""
+        width = COLUMNS * simd.lanes(b)
+        t = simd.tile(b, rows, COLUMNS)
+        for p in range(depth):
+            t = simd.outer_strided(t, a, at + p, k, b, panel + p * width)
+        if not first:
+            t = simd.tile_plus(t, sums, to, width)
+        simd.tile_store(sums, to, width, t)
+
+    return add_block
+
+
+_panel_of_one, _panel_of_two, _panel_of_four = (_panel_product(rows) for rows in (1, 2, 4))
+
+
+@allocating
+def _down_panels(task, a, b, c, bias, m, n, k, run):
+    """c = a b + bias for the columns of `run` panels of b."""
+    w = simd.lanes(c)
+    width = COLUMNS * w
+    zero = simd.zero(c)
+    sums = simd.scratch(c, m * width)
+    for j in range(task * run * width, min(n, (task + 1) * run * width), width):
+        for k0 in range(0, k, KC):
+            depth, panel, first, r = min(KC, k - k0), j * k + k0 * width, k0 == 0, 0
+            while r + 4 <= m:
+                _panel_of_four(sums, r * width, a, r * k + k0, k, b, panel, depth, first)
+                r += 4
+            if r + 2 <= m:
+                _panel_of_two(sums, r * width, a, r * k + k0, k, b, panel, depth, first)
+                r += 2
+            if r < m:
+                _panel_of_one(sums, r * width, a, r * k + k0, k, b, panel, depth, first)
+        for r in range(m):
+            for q in range(0, width, w):
+                left = n - j - q
+                v = simd.load(sums, r * width + q)
+                if bias.size > 0:
+                    v = v + simd.take(bias, j + q, left, zero)
+                simd.put(c, r * n + j + q, left, v)
+
+
+@kernel
+def gemm_few_rows_by_panels(a, b, c, bias, m, n, k):
+    """c = a b + bias: a (m, k), c (m, n) contiguous, b in panels, b[panel][k][column]."""
+    width = COLUMNS * simd.lanes(c)
+    panels = (n + width - 1) // width
+    run = panels
+    if m * n * k >= SMALL:
+        tasks = TASKS * pool.load(pool.THREADS)
+        run = (panels + tasks - 1) // tasks
+    parallel_for(_down_panels, (panels + run - 1) // run, (a, b, c, bias, m, n, k, run))
 
 
 # --------------------------------------------------------------------------------------- the kernel

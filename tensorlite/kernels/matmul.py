@@ -25,7 +25,7 @@ import numpy as np
 
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward
-from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows
+from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows, gemm_few_rows_by_panels
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
 from tensorlite.kernels.packing import COLUMNS, LINE, ROWS, STRIDE, pack_columns, pack_rows
 from tensorlite.kernels.tile import product_tile
@@ -37,6 +37,7 @@ OWN = 1 << 17
 MOST = 16 * ROWS  # rows of a that are packed at a time
 # Rows of a up to which b is better packed panel by panel, and read once: 418 KB of float32 in L2.
 FLAT = 384
+READY = -1  # in place of a stride: see gemm
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
 Array = np.ndarray
@@ -47,10 +48,13 @@ Array = np.ndarray
 
 @allocating
 def _block(
-    task, a, a_base, a_row, a_column, packed, c, c_base, c_row, bias, bias_base, accumulate, final,
-    m, n, k, mc, nc, after, pre, y,
+    task, a, a_base, a_row, a_column, packed, ready, c, c_base, c_row, bias, bias_base, accumulate,
+    final, m, n, k, mc, nc, after, pre, y,
 ):  # fmt: skip
-    """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width."""
+    """The block of mc x nc outputs numbered `task`; nc is a multiple of a panel's width.
+
+    Panels that were `ready` lie whole, one after the other; those of `pack_columns` block by block.
+    """
     across = (n + nc - 1) // nc
     i0, j0 = task // across * mc, task % across * nc
     i1, j1 = min(m, i0 + mc), min(n, j0 + nc)
@@ -68,7 +72,7 @@ def _block(
         add = accumulate or k0 > 0
         last = final and k0 + depth == k
         for j in range(j0, j1, width):
-            panel = k0 * panels * width + j * depth
+            panel = j * k + k0 * width if ready else k0 * panels * width + j * depth
             for g in range(groups):
                 product_tile(
                     tile, a, source, a_column, buffer, g, packed, panel, depth, c,
@@ -90,8 +94,8 @@ def _part(
     for i in range(task * rows, min(m, (task + 1) * rows), MOST):
         count = min(MOST, (task + 1) * rows - i, m - i)
         _block(
-            first, a, i * a_row, a_row, a_column, packed, c, i * n, n, bias, first, accumulate,
-            plain(True), count, n, k, count, n, after, pre, y,
+            first, a, i * a_row, a_row, a_column, packed, plain(False), c, i * n, n, bias, first,
+            accumulate, plain(True), count, n, k, count, n, after, pre, y,
         )  # fmt: skip
 
 
@@ -132,6 +136,13 @@ def _strip(
         last = k0 + depth == k
         for j in range(j0, j1, width):
             columns = min(width, n - j)
+            if b_column == READY:
+                for g in range(groups):
+                    product_tile(
+                        tile, a, source_a, a_column, buffer, g, b, j * k + k0 * width, depth, c, j,
+                        n, m, columns, add, bias, j, last, after, pre, y,
+                    )  # fmt: skip
+                continue
             source = k0 * b_row + j * b_column
             pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
             coming = min(width, j1 - j - width)
@@ -150,11 +161,13 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
     """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements.
 
     after: what happens to each finished tile of c, while it is in L1; see epilogue.py. 0: nothing
+    b_column: READY says that b lies in panels, b[panel][k][column], and needs no packing
     """
+    ready = b_column == READY
     width = COLUMNS * simd.lanes(c)
     shared = m * n * k > SMALL
     threads = pool.load(pool.THREADS)
-    if shared and threads > 1 and n * k <= OWN and m >= 4 * ROWS * threads:
+    if not ready and shared and threads > 1 and n * k <= OWN and m >= 4 * ROWS * threads:
         rows = ((m + ROWS - 1) // ROWS + threads - 1) // threads * ROWS
         parallel_for(
             _part,
@@ -183,7 +196,9 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
     k_step = min(k, max(4 * KC, PACKED // wide // KC * KC))
     pieces = (wide * k_step + PACKED - 1) // PACKED
     n_step = (wide // width + pieces - 1) // pieces * width
-    packed = simd.scratch(c, n_step * k_step)
+    if ready:
+        n_step, k_step = wide, k
+    packed = simd.scratch(c, 0 if ready else n_step * k_step)
     run = 4 if shared else n_step * k_step
     tasks = 4 * threads if shared and threads > 1 else 1
     mc = m
@@ -200,17 +215,19 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
         for kb in range(0, k, k_step):
             depth = min(k_step, k - kb)
             count = panels * ((depth + KC - 1) // KC)
-            parallel_for(
-                pack_columns,
-                (count + run - 1) // run,
-                (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
-            )
+            if not ready:
+                parallel_for(
+                    pack_columns,
+                    (count + run - 1) // run,
+                    (packed, b, kb * b_row + jb * b_column, b_row, b_column, columns, depth, run),
+                )
             parallel_for(
                 _block,
                 ((m + mc - 1) // mc) * ((columns + nc - 1) // nc),
                 (
-                    a, kb * a_column, a_row, a_column, packed, c, jb, n, bias, jb,
-                    accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc, after, pre, y,
+                    a, kb * a_column, a_row, a_column, b if ready else packed, ready, c, jb, n,
+                    bias, jb, accumulate or kb > 0, kb + depth == k, m, columns, depth, mc, nc,
+                    after, pre, y,
                 ),
             )  # fmt: skip
 
@@ -226,8 +243,8 @@ def _batch(
     first = plain(0)
     pack_columns(first, packed, b, b_bases[task], b_row, b_column, n, k, panels)
     _block(
-        first, a, a_bases[task], a_row, a_column, packed, c, task * m * n, n, bias, first,
-        plain(False), plain(True), m, n, k, m, n, first, c, c,
+        first, a, a_bases[task], a_row, a_column, packed, plain(False), c, task * m * n, n, bias,
+        first, plain(False), plain(True), m, n, k, m, n, first, c, c,
     )  # fmt: skip
 
 
@@ -334,6 +351,28 @@ def product_activation_backward(
         -ACTIVATIONS.index(name), c.ravel(), y.ravel(),
     )  # fmt: skip
     return gc, y
+
+
+def panel_width(dtype: np.dtype) -> int:
+    """Columns of a panel for this dtype on this processor."""
+    return COLUMNS * simd.REGISTER_BITS // (8 * dtype.itemsize)
+
+
+def panel_product(a: Array, panels: Array, n: int, bias: Array | None = None) -> Array:
+    """a @ b + bias where b[k, j] = panels[j // w, k, j % w], w = panel_width(dtype): (M, K),
+    (ceil(n / w), K, w), (n) -> (M, n). The same bits as `product`, with nothing to pack."""
+    m, k = a.shape
+    c = np.empty((m, n), a.dtype)
+    nothing = _NOTHING[a.dtype]
+    added = nothing if bias is None else bias
+    if m <= SKINNY:
+        gemm_few_rows_by_panels(a.ravel(), panels.ravel(), c.ravel(), added, m, n, k)
+    else:
+        gemm(
+            *_strided(a), panels.ravel(), 0, READY, c.ravel(), added, False, m, n, k, 0, nothing,
+            nothing,
+        )  # fmt: skip
+    return c
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.few_rows import KC
+from tensorlite.kernels.few_rows import COLUMNS as COLUMNS, KC
 from tensorlite.kernels.jit import inline
 
 ROWS = simd.TILE_ROWS
-COLUMNS = simd.TILE_COLUMNS  # vectors, not elements
 # The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
 STRIDE = KC + 16
 LINE = 64  # bytes of a cache line

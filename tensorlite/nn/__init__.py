@@ -17,6 +17,8 @@ from tensorlite.nn.layers import (
     Linear as Linear,
     MSELoss as MSELoss,
     NLLLoss as NLLLoss,
+    PackedEmbedding as PackedEmbedding,
+    PackedLinear as PackedLinear,
     ReLU as ReLU,
     RMSNorm as RMSNorm,
     Sigmoid as Sigmoid,

@@ -13,7 +13,7 @@ import numpy as np
 
 from tensorlite import random
 from tensorlite.autograd import FUNCTIONAL, unwrap, watch, wrap
-from tensorlite.ops import activation, attention, join, linalg, loss, neural  # noqa: F401
+from tensorlite.ops import activation, attention, join, linalg, loss, neural, packed  # noqa: F401
 from tensorlite.ops.elementwise import true_divide
 from tensorlite.ops.reduce import norm
 from tensorlite.tensor import Tensor

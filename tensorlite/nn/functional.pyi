@@ -50,6 +50,12 @@ def normalize(input: Any, p: builtins.float = ..., dim: builtins.int = ..., eps:
     """x / max(|x|_p, eps), the norm taken over dim."""
 def one_hot(tensor: Any, num_classes: builtins.int = ...) -> Any:
     """1 at each id, 0 elsewhere: (...) -> (..., num_classes), int64."""
+def pack_weight(weight: Tensor, width: builtins.int | None = ...) -> Tensor:
+    """The panels of a weight: (N, K) -> (ceil(N / w), K, w), for `packed_linear`."""
+def packed_embedding(panels: Tensor, ids: Number, features: builtins.int) -> Tensor:
+    """Rows of the weight by their ids: panels of (features, K), ids (...) -> (..., K)."""
+def packed_linear(x: Tensor, panels: Number, bias: Number | None, features: builtins.int) -> Tensor:
+    """x @ weight.T + bias: (..., K), panels of (features, K), (features) -> (..., features)."""
 def pad(input: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
     """input with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
 def relu(x: Tensor) -> Tensor:
@@ -74,3 +80,5 @@ def tanh(x: Tensor) -> Tensor:
     """(exp(x) - exp(-x)) / (exp(x) + exp(-x))"""
 def true_divide(x: Tensor, y: Number) -> Tensor:
     """x / y; integers are divided in floating point."""
+def unpack_weight(panels: Tensor, features: builtins.int) -> Tensor:
+    """The weight (features, K) that was packed into panels."""

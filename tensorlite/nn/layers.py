@@ -51,6 +51,41 @@ class Linear(Module):
         )
 
 
+class PackedLinear(Module):
+    """A Linear whose weight is packed, for products of few rows.
+
+    Each of its panels is read in a straight line, at the speed of memory, and longer texts need
+    not pack it. The same bits as those of the Linear.
+
+    weight (out_features, in_features) and bias are another layer's.
+    """
+
+    def __init__(self, weight: Tensor, bias: Parameter | None = None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        panels = F.pack_weight(weight.detach())
+        self.panels = Parameter(panels, requires_grad=weight.requires_grad)
+        self.register_parameter("bias", bias)
+
+    @property
+    def weight(self) -> Any:
+        """The weight, unpacked: a copy."""
+        return F.unpack_weight(self.panels, features=self.out_features)
+
+    def linear(self, x: Tensor) -> Any:
+        """x @ weight.T + bias: (..., in_features) -> (..., out_features)."""
+        return F.packed_linear(x, self.panels, self.bias, features=self.out_features)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.linear(x)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
 class Embedding(Module):
     """Rows of a table by their ids: (...) -> (..., embedding_dim).
 
@@ -90,6 +125,13 @@ class Embedding(Module):
     def extra_repr(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+class PackedEmbedding(PackedLinear):
+    """An Embedding whose table is packed, because it is the weight of a product, `linear`, too."""
+
+    def forward(self, ids: Tensor) -> Any:
+        return F.packed_embedding(self.panels, ids=ids, features=self.out_features)
 
 
 class LayerNorm(Module):

@@ -182,16 +182,19 @@ def embedding(weight: Array, *, ids: Array, padding_idx: int | None = None) -> A
     """weight[ids]: weight (V, C), ids (...) -> (..., C)."""
     if weight.ndim != 2:
         raise OpError(f"embedding: the weight must be a matrix, got shape {weight.shape}")
-    if ids.dtype.kind not in "iu":
-        raise OpError(f"embedding: ids must be integers, got {ids.dtype}; use .long()")
-    if not _within(ids, len(weight)):
-        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= len(weight)))[0])
-        raise IndexError(
-            f"embedding: ids must lie in [0, {len(weight)}), got {ids[place]} at {place}"
-        )
+    check_ids("embedding", ids, len(weight))
     # take is the faster one, but copies all of a weight that is not in order.
     rows = weight.take(ids, 0) if weight.flags.c_contiguous else weight[ids]
     return rows, {"num_rows": len(weight)}
+
+
+def check_ids(name: str, ids: Array, n: int) -> None:
+    """Raise unless ids are integers of [0, n)."""
+    if ids.dtype.kind not in "iu":
+        raise OpError(f"{name}: ids must be integers, got {ids.dtype}; use .long()")
+    if not _within(ids, n):
+        place = tuple(int(i) for i in np.argwhere((ids < 0) | (ids >= n))[0])
+        raise IndexError(f"{name}: ids must lie in [0, {n}), got {ids[place]} at {place}")
 
 
 def _within(ids: Array, n: int) -> bool:
