@@ -55,8 +55,11 @@ def warmup(*dtypes: dtype) -> None:
                 large + large
                 keys = zeros(1, HEADS, ROWS, WIDTH // HEADS, dtype=kind)  # of a cache
                 keys.index_copy_(2, ids, keys.clone())
+                panels = F.pack_weight(model.tokens.weight)
                 for rows in (ROWS, 1):
-                    F.linear(model(ids[:rows]), model.tokens.weight)
+                    x = model(ids[:rows])
+                    F.linear(x, model.tokens.weight)
+                    F.packed_linear(x, panels, None, features=VOCABULARY)
 
 
 class _Layer(nn.Module):
