@@ -14,7 +14,6 @@ The results are the same bits however a sequence is cut, and whatever else is in
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeAlias
 
@@ -88,22 +87,14 @@ class MLP(nn.Module):
         """(B, T, C) -> (B, T, C)"""
         if self.activation == "swiglu":
             y = self.down(F.swiglu(self.gate(x), self.up(x)))  # (B, T, 4C) -> (B, T, C)
-        elif isinstance(self.up, nn.PackedLinear):
-            y = self.down(activate(self.up(x), self.activation))
-        else:  # the same, with the activation on the way
+        elif isinstance(self.up, nn.PackedLinear):  # with the activation on the way
+            y = self.down(self.up.linear(x, self.activation))
+        else:
             up, down = self.up, self.down
             y = F.feed_forward(
                 x, up.weight, up.bias, down.weight, down.bias, activation=self.activation
             )
         return self.dropout(y)
-
-
-def activate(x: Tensor, name: str) -> Tensor:
-    """An activation by its name."""
-    if name == "gelu_tanh":
-        return F.gelu(x, approximate="tanh")
-    function: Callable[[Tensor], Tensor] = getattr(F, name)
-    return function(x)
 
 
 class Block(nn.Module):

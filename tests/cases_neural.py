@@ -55,6 +55,11 @@ def _feed_forward(x: Any, up: Any, up_bias: Any, down: Any, down_bias: Any, acti
     return y @ down.T + (0 if down_bias is None else down_bias)
 
 
+def _packed_linear(x: Any, panels: Any, bias: Any, features: int, activation: str = "none") -> Any:
+    y = x @ naive.unpacked(panels)[:features].T + (0 if bias is None else bias)
+    return y if activation == "none" else getattr(naive, activation)(y)
+
+
 EITHER = OneOf("none", "tanh")
 AWAY = Real(away=[0])  # relu has a kink at 0
 
@@ -106,8 +111,14 @@ NEURAL = [
     Row(
         "packed_linear",
         [Real("A B c"), Real("2 c 3"), Real("5")],
-        _typed(lambda x, p, bias, features: x @ naive.unpacked(p)[:features].T + bias),
+        _typed(_packed_linear),
         {"features": 5},
+    ),
+    Row(
+        "packed_linear",
+        [Real("A c"), Real("2 c 3"), None],
+        _typed(_packed_linear),
+        {"features": 4, "activation": OneOf("gelu", "gelu_tanh", "silu")},
     ),
     Row(
         "packed_embedding",

@@ -19,12 +19,15 @@ def test_a_packed_weight_gives_the_bits_of_the_plain_one(dtype, rows, all_thread
         )
         for b in (bias, None):
             expected = F.linear(x, weight, b).numpy()
+            activated = F.linear_activation(x, weight, b, activation="silu").numpy()
             for width in (None, 7):
                 panels = F.pack_weight(weight, width=width)
                 for threads in {1, all_threads}:
                     tensorlite.set_num_threads(threads)
                     y = F.packed_linear(x, panels, b, features=n)
                     assert y.numpy().tobytes() == expected.tobytes()
+                    y = F.packed_linear(x, panels, b, features=n, activation="silu")
+                    assert y.numpy().tobytes() == activated.tobytes()
 
 
 def test_wrong_panels_are_refused():

@@ -358,21 +358,28 @@ def panel_width(dtype: np.dtype) -> int:
     return COLUMNS * simd.REGISTER_BITS // (8 * dtype.itemsize)
 
 
-def panel_product(a: Array, panels: Array, n: int, bias: Array | None = None) -> Array:
-    """a @ b + bias where b[k, j] = panels[j // w, k, j % w], w = panel_width(dtype): (M, K),
-    (ceil(n / w), K, w), (n) -> (M, n). The same bits as `product`, with nothing to pack."""
+def panel_product(
+    a: Array, panels: Array, n: int, bias: Array | None = None, name: str = ""
+) -> tuple[Array, Array]:
+    """c = a @ b + bias where b[k, j] = panels[j // w, k, j % w], and the activation `name` of c.
+
+    a (M, K), panels (ceil(n / w), K, w) contiguous with w = panel_width(dtype), bias (n) -> (M, n)
+    twice, c itself if there is no activation. The same bits as `product` and `linear_activation`,
+    with nothing to pack.
+    """
     m, k = a.shape
     c = np.empty((m, n), a.dtype)
     nothing = _NOTHING[a.dtype]
     added = nothing if bias is None else bias
     if m <= SKINNY:
         gemm_few_rows_by_panels(a.ravel(), panels.ravel(), c.ravel(), added, m, n, k)
-    else:
-        gemm(
-            *_strided(a), panels.ravel(), 0, READY, c.ravel(), added, False, m, n, k, 0, nothing,
-            nothing,
-        )  # fmt: skip
-    return c
+        return c, alone(name)(c) if name else c
+    y = np.empty((m, n), a.dtype) if name else nothing
+    gemm(
+        *_strided(a), panels.ravel(), 0, READY, c.ravel(), added, False, m, n, k,
+        ACTIVATIONS.index(name), nothing, y.ravel(),
+    )  # fmt: skip
+    return c, y if name else c
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -54,8 +54,8 @@ def pack_weight(weight: Tensor, width: builtins.int | None = ...) -> Tensor:
     """The panels of a weight: (N, K) -> (ceil(N / w), K, w), for `packed_linear`."""
 def packed_embedding(panels: Tensor, ids: Number, features: builtins.int) -> Tensor:
     """Rows of the weight by their ids: panels of (features, K), ids (...) -> (..., K)."""
-def packed_linear(x: Tensor, panels: Number, bias: Number | None, features: builtins.int) -> Tensor:
-    """x @ weight.T + bias: (..., K), panels of (features, K), (features) -> (..., features)."""
+def packed_linear(x: Tensor, panels: Number, bias: Number | None, features: builtins.int, activation: str = ...) -> Any:
+    """f(x @ weight.T + bias): (..., K), panels of (features, K), (features) -> (..., features)."""
 def pad(input: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None = ...) -> Tensor:
     """input with a border. pad = (before, after) of the last axis, then of the one before it, ..."""
 def relu(x: Tensor) -> Tensor:

@@ -72,9 +72,11 @@ class PackedLinear(Module):
         """The weight, unpacked: a copy."""
         return F.unpack_weight(self.panels, features=self.out_features)
 
-    def linear(self, x: Tensor) -> Any:
-        """x @ weight.T + bias: (..., in_features) -> (..., out_features)."""
-        return F.packed_linear(x, self.panels, self.bias, features=self.out_features)
+    def linear(self, x: Tensor, activation: str = "none") -> Any:
+        """The activation of x @ weight.T + bias: (..., in_features) -> (..., out_features)."""
+        return F.packed_linear(
+            x, self.panels, self.bias, features=self.out_features, activation=activation
+        )
 
     def forward(self, x: Tensor) -> Any:
         return self.linear(x)

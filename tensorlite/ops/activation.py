@@ -191,14 +191,14 @@ def linear_activation(x: Array, weight: Array, bias: Array | None, *, activation
     activation: gelu, gelu_tanh, relu, relu_squared or silu. The same bits as linear and the
     activation after it.
     """
-    _check_activation("linear_activation", activation)
+    check_activation("linear_activation", activation)
     check_linear("linear_activation", x, weight, bias)
     c, y = linear_activation_kernel(rows_of(x), weight, _vector(bias), activation)
     shape = (*x.shape[:-1], len(weight))
     return y.reshape(shape), {"c": c.reshape(shape)}
 
 
-def _check_activation(name: str, activation: str) -> None:
+def check_activation(name: str, activation: str) -> None:
     if activation not in ACTIVATIONS[1:]:
         known = ", ".join(ACTIVATIONS[1:-1])
         raise OpError(
@@ -210,10 +210,10 @@ def _check_activation(name: str, activation: str) -> None:
 def _(g: Any, x: Any, weight: Any, bias: Any, out: Any, c: Any, activation: str, needs: Any) -> Any:
     if on_tape(g):
         c = linear(x, weight, bias)
-    return linear_gradients(_activation_backward(activation, g, c, out), x, weight, needs)
+    return linear_gradients(activation_backward(activation, g, c, out), x, weight, needs)
 
 
-def _activation_backward(activation: str, g: Any, c: Any, y: Any) -> Any:
+def activation_backward(activation: str, g: Any, c: Any, y: Any) -> Any:
     """g times the derivative of an activation at c, where it has the value y."""
     match activation:
         case "gelu" | "gelu_tanh":
@@ -246,7 +246,7 @@ def feed_forward(
     large f the values (..., N) are not kept for the gradient, but computed again in the same way.
     The same bits as the three ops.
     """
-    _check_activation("feed_forward", activation)
+    check_activation("feed_forward", activation)
     check_linear("feed_forward", x, up, up_bias)
     c, y = linear_activation_kernel(rows_of(x), up, _vector(up_bias), activation)
     check_linear("feed_forward", y, down, down_bias)
@@ -271,7 +271,7 @@ def _(
     if on_tape(g):
         c = linear(rows_of(x), up, up_bias)
         y = _ACTIVATIONS[activation](c)
-        gc = _activation_backward(activation, matmul(h, down), c, y)
+        gc = activation_backward(activation, matmul(h, down), c, y)
     else:
         gc, y = product_activation_backward(h, down, c, activation, y)
     gx, gup, gup_bias = linear_gradients(gc, rows_of(x), up, needs[:3])

@@ -12,10 +12,16 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, op, unwrap
-from tensorlite.kernels.matmul import panel_product, panel_width
+from tensorlite.kernels.matmul import (
+    linear_activation as linear_activation_kernel,
+    panel_product,
+    panel_width,
+    product,
+)
+from tensorlite.ops.activation import activation_backward, check_activation
 from tensorlite.ops.index import index_add
-from tensorlite.ops.linalg import check_linear, in_order, linear, linear_gradients, rows_of
-from tensorlite.ops.neural import check_ids
+from tensorlite.ops.linalg import check_linear, in_order, linear_gradients, rows_of
+from tensorlite.ops.neural import check_ids, on_tape
 
 
 @op(functional=True)
@@ -65,18 +71,31 @@ def check_panels(name: str, panels: Array, features: int) -> None:
 
 
 @op(functional=True)
-def packed_linear(x: Array, panels: Array, bias: Array | None, *, features: int) -> Array:
-    """x @ weight.T + bias: (..., K), panels of (features, K), (features) -> (..., features).
+def packed_linear(
+    x: Array, panels: Array, bias: Array | None, *, features: int, activation: str = "none"
+) -> Any:
+    """f(x @ weight.T + bias): (..., K), panels of (features, K), (features) -> (..., features).
 
-    The same bits as `linear`.
+    activation: none, or f: gelu, gelu_tanh, relu, relu_squared or silu. The same bits as `linear`
+    and `linear_activation`.
     """
     check_panels("packed_linear", panels, features)
-    if panels.shape[2] != panel_width(panels.dtype) or panels.size == 0 or x.size == 0:
-        return linear(x, unpack_weight(panels, features=features), bias)
-    check_linear("packed_linear", x, _shape_of_weight(panels, features), bias)
+    name = "" if activation == "none" else activation
+    if name:
+        check_activation("packed_linear", name)
     bias = None if bias is None else np.ascontiguousarray(bias)
-    y = panel_product(rows_of(x), np.ascontiguousarray(panels), features, bias)
-    return y.reshape(*x.shape[:-1], features)
+    if panels.shape[2] == panel_width(panels.dtype) and panels.size and x.size:
+        check_linear("packed_linear", x, _shape_of_weight(panels, features), bias)
+        c, y = panel_product(rows_of(x), np.ascontiguousarray(panels), features, bias, name)
+    else:
+        weight = unpack_weight(panels, features=features)
+        check_linear("packed_linear", x, weight, bias)
+        if name:
+            c, y = linear_activation_kernel(rows_of(x), weight, bias, name)
+        else:
+            c = y = product(rows_of(x), weight.T, bias)
+    shape = (*x.shape[:-1], features)
+    return y.reshape(shape), {"c": c.reshape(shape) if name else None}
 
 
 def _shape_of_weight(panels: Array, features: int) -> Array:
@@ -85,15 +104,24 @@ def _shape_of_weight(panels: Array, features: int) -> Array:
 
 
 @packed_linear.by_kernels
-def _(x: Array, panels: Array, bias: Array | None, *, features: int) -> Any:
+def _(
+    x: Array, panels: Array, bias: Array | None, *, features: int, activation: str = "none"
+) -> Any:
     quick = panels.flags.c_contiguous and panels.shape[2:] == (panel_width(panels.dtype),)
     if not (quick and panels.size and in_order(x, bias)):
         return None
-    return packed_linear.op.function(x, panels, bias, features=features)
+    return packed_linear.op.function(x, panels, bias, features=features, activation=activation)
 
 
 @packed_linear.vjp
-def _(g: Any, x: Any, panels: Any, features: int, needs: Any) -> Any:
+def _(
+    g: Any, x: Any, panels: Any, bias: Any, out: Any, c: Any, features: int, activation: str,
+    needs: Any,
+) -> Any:  # fmt: skip
+    if c is not None:
+        if on_tape(g):
+            c = packed_linear(x, panels, bias, features=features)
+        g = activation_backward(activation, g, c, out)
     weight = unpack_weight(panels, features=features) if needs[0] else None
     gx, gweight, gbias = linear_gradients(g, x, weight, needs)
     width = panels.shape[2]
