@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -116,6 +117,7 @@ def facts() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "cpu": doctor.processor_name(),
         "cores": jit.cores(),
+        "processor": llvm.get_host_cpu_name(),
         "simd": simd.REGISTER_BITS,
         "versions": versions,
         "caveats": peers.caveats(),
@@ -141,16 +143,17 @@ def read_json(path: Path) -> tuple[list[Result], dict[str, Any]]:
 
 
 def write_readme(readme: Path, results: list[Result], about: dict[str, Any]) -> None:
-    """Replace, between the two markers, the table of this width of vectors; others stay."""
+    """Replace, between the two markers, the table of this kind of processor; others stay."""
     text = readme.read_text()
     before, start, rest = text.partition(START)
     old, end, after = rest.partition(END)
     if not start or not end:
         raise ValueError(f"{readme}: needs a line '{START}' and, below it, a line '{END}'")
-    kept = re.findall(r"^#### With vectors of (\d+) bits\n(.*?)(?=^####|\Z)", old, re.M | re.S)
-    tables = {int(bits): table for bits, table in kept}
-    tables[about["simd"]] = f"\n{markdown(results, about)}\n"
-    parts = [f"#### With vectors of {n} bits\n{tables[n]}" for n in sorted(tables, reverse=True)]
+    kept = re.findall(r"^#### (On [^\n]+)\n(.*?)(?=^####|\Z)", old, re.M | re.S)
+    tables = dict(kept)
+    title = f"On {about['processor']}, with vectors of {about['simd']} bits"
+    tables[title] = f"\n{markdown(results, about)}\n"
+    parts = [f"#### {title}\n{tables[title]}" for title in sorted(tables, reverse=True)]
     readme.write_text(f"{before}{START}\n{''.join(parts)}{END}{after}")
 
 

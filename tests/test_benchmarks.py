@@ -150,7 +150,7 @@ def test_the_readme_is_rewritten_between_its_markers_only(tmp_path):
     path = tmp_path / "README.md"
     path.write_text(f"# Title\n{report.START}\nold\n{report.END}\nThe rest.\n")
     about = {"cores": 2, "cpu": "CPU", "date": "2025-01-01", "versions": {"numpy": "2"}}
-    about["simd"] = 256
+    about |= {"processor": "narrow2", "simd": 256}
     report.write_readme(path, some_results(), about)
     text = path.read_text()
     assert text.startswith("# Title\n") and text.endswith(f"{report.END}\nThe rest.\n")
@@ -158,9 +158,9 @@ def test_the_readme_is_rewritten_between_its_markers_only(tmp_path):
     assert "old" not in text
     report.write_readme(path, some_results(), about)
     assert path.read_text() == text
-    report.write_readme(path, some_results(), about | {"simd": 512, "cpu": "wide CPU"})
+    report.write_readme(path, some_results(), about | {"processor": "wide", "cpu": "wide CPU"})
     both = path.read_text()
-    assert both.index("of 512 bits") < both.index("wide CPU") < both.index("of 256 bits")
+    assert both.index("On wide,") < both.index("wide CPU") < both.index("On narrow2,")
     assert text.split("#### ")[1].split(report.END)[0] in both  # the other table has stayed
     path.write_text("# Title\n")
     with pytest.raises(ValueError, match="needs a line"):
