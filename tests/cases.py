@@ -214,12 +214,6 @@ SHAPES = [
         {"dim": 1, "start": 1, "length": 3},
     ),
     Row(
-        "within",
-        [Real("A 2")],
-        lambda x, shape, dim, start: np.pad(x, ((0, 0), (1, 2))),
-        {"shape": Shape("A 5"), "dim": -1, "start": 1},
-    ),
-    Row(
         "split",
         [Real("5 A")],
         lambda x, *_: (x[:2], x[2:4], x[4:]),

@@ -314,3 +314,22 @@ def test_gradients_given_as_pieces_of_one_array_stay_the_callers():
     assert (x.grad.numpy() == 2).all()
     assert (whole.numpy() == 1).all()
     assert not np.shares_memory(x.grad.numpy(), whole.numpy())
+
+
+def test_parts_of_one_tensor_add_up_in_one_array() -> None:
+    """However often, and where the parts overlap; and what else arrives is left alone."""
+    x = tl.arange(12.0).view(3, 4).requires_grad_()
+    parts = x[0], x[:, 1], x[1:, 1:3], x.narrow(1, 2, 2), x[2, 3], x[0]
+    outside = tl.ones(3, 4)
+    weights = [tl.full(part.shape, 10.0**i) for i, part in enumerate(parts)]
+    tensors = [*parts, x * 1]
+    autograd.backward(tensors, [*weights, outside])
+    expected = np.ones((3, 4))
+    expected[0] += 1
+    expected[:, 1] += 10
+    expected[1:, 1:3] += 100
+    expected[:, 2:] += 1000
+    expected[2, 3] += 10000
+    expected[0] += 100000
+    assert (x.grad.numpy() == expected).all()
+    assert (outside.numpy() == 1).all()

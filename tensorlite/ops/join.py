@@ -10,7 +10,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, composed, op
 from tensorlite.dtypes import result_type
-from tensorlite.ops.index import index_select
+from tensorlite.ops.index import elsewhere_zero, index_select
 from tensorlite.ops.shape import Sizes, axis_of, reshape, sizes_of
 
 # --------------------------------------------------------------------------------------------- join
@@ -91,21 +91,11 @@ def narrow(x: Array, *, dim: int, start: int, length: int) -> Array:
 
 
 @narrow.vjp
-def _(g, dim, start, x_shape):
-    return within(g, x_shape, dim, start)
-
-
-@op
-def within(x: Array, *, shape: Sizes, dim: int, start: int) -> Array:
-    """Zeros of a shape, with x from start on along an axis: the reverse of narrow."""
-    d = axis_of(dim, len(shape))
-    start = start + shape[d] if start < 0 else start
-    y = np.zeros(shape, x.dtype)
-    y[(slice(None),) * d + (slice(start, start + x.shape[d]),)] = x
-    return y, {"length": x.shape[d]}
-
-
-within.rules(lambda g, dim, start, length: narrow(g, dim, start, length))
+def _(g, dim, start, length, x_shape):
+    d = axis_of(dim, len(x_shape))
+    start = int(start) + (x_shape[d] if start < 0 else 0)
+    index = (slice(None),) * d + (slice(start, start + int(length)),)
+    return elsewhere_zero(g, x_shape, index)
 
 
 @op(method=True, view=True)
