@@ -46,6 +46,16 @@ Array = np.ndarray
 # ------------------------------------------------------------------------------------ the product
 
 
+@inline
+def _ask_for_panel(packed, start, size, g, groups):
+    """Fetch the g-th of `groups` shares of the next panel, which lies in L3 or in memory: 4,096 x
+    384 x 1,536 on a Zen 4 .98 to .99 of the time."""
+    line = LINE // packed.itemsize
+    share = (size // line + groups - 1) // groups * line
+    for i in range(g * share, min(size, (g + 1) * share), line):
+        simd.prefetch_to_l2(packed, start + i)
+
+
 @allocating
 def _block(
     task, a, a_base, a_row, a_column, packed, ready, c, c_base, c_row, bias, bias_base, accumulate,
@@ -73,7 +83,10 @@ def _block(
         last = final and k0 + depth == k
         for j in range(j0, j1, width):
             panel = j * k + k0 * width if ready else k0 * panels * width + j * depth
+            coming = panel + (k if ready else depth) * width
             for g in range(groups):
+                if j + width < j1:
+                    _ask_for_panel(packed, coming, depth * width, g, groups)
                 product_tile(
                     tile, a, source, a_column, buffer, g, packed, panel, depth, c,
                     c_base + i0 * c_row + j, c_row, rows, min(width, n - j), add, bias,
@@ -137,10 +150,12 @@ def _strip(
         for j in range(j0, j1, width):
             columns = min(width, n - j)
             if b_column == READY:
+                here = j * k + k0 * width
                 for g in range(groups):
+                    _ask_for_panel(b, here + k * width, depth * width, g, groups)
                     product_tile(
-                        tile, a, source_a, a_column, buffer, g, b, j * k + k0 * width, depth, c, j,
-                        n, m, columns, add, bias, j, last, after, pre, y,
+                        tile, a, source_a, a_column, buffer, g, b, here, depth, c, j, n, m, columns,
+                        add, bias, j, last, after, pre, y,
                     )  # fmt: skip
                 continue
             source = k0 * b_row + j * b_column

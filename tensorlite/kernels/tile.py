@@ -77,7 +77,7 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
 
 @inline
 def _ask_for(c, at, stride):
-    """Fetch the lines of a tile, which is soon read; beyond c's end nothing is fetched."""
+    """Fetch the lines of a tile, soon read or written; beyond c's end nothing is fetched."""
     for r in range(ROWS):
         simd.prefetch(c, at + r * stride)
         simd.prefetch(c, at + r * stride + simd.lanes(c))
@@ -93,9 +93,9 @@ def product_tile(
     at += g * ROWS * c_row
     count = min(ROWS, rows - g * ROWS)
     biased = last and bias.size > 0
-    # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS.
-    if add:
-        _ask_for(c, at, c_row)
+    # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are only
+    # written: .95 to .99 of the time on a Zen 4, of 4,096 x 65 x 384 .87; on a Zen 3 no difference.
+    _ask_for(c, at, c_row)
     if last and after < 0:
         _ask_for(pre, at, c_row)
     # A large activation's come from memory, to be written (4,096 x 384 x 1,536 with gelu on one
