@@ -236,14 +236,15 @@ class GPT(nn.Module):
 
         One position's products then read memory in straight lines, at its speed, and a text's need
         not pack the matrices anew. What is trained from then on are the packed ones, under names
-        of their own.
+        of their own; hooks of the layers that are replaced are gone.
         """
         for module in list(self.modules()):
             for name, part in list(module.named_children()):
                 if type(part) is nn.Linear:
-                    setattr(module, name, nn.PackedLinear(part.weight, part.bias))
+                    packed = nn.PackedLinear(part.weight, part.bias)
+                    setattr(module, name, packed.train(part.training))
         if self.config.tie_weights and isinstance(self.wte, nn.Embedding):
-            self.wte = nn.PackedEmbedding(self.wte.weight)
+            self.wte = nn.PackedEmbedding(self.wte.weight).train(self.wte.training)
         return self
 
     def num_parameters(self) -> int:

@@ -256,8 +256,9 @@ def test_threads_change_no_bit_of_loss_and_gradients(model: GPT, all_threads: in
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_layout_for_decoding_changes_no_bit(shape: str) -> None:
-    plain, turned = make(SHAPES[shape]), make(SHAPES[shape]).for_decoding()
+    plain, turned = make(SHAPES[shape]), make(SHAPES[shape]).eval().for_decoding()
     assert isinstance(turned.h[0].attn.qkv, nn.PackedLinear)
+    assert turned.for_decoding() is turned and not any(m.training for m in turned.modules())
     packed = dict(turned.named_modules())
     for name, module in plain.named_modules():
         if isinstance(module, nn.Linear | nn.Embedding):
