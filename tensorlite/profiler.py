@@ -255,6 +255,13 @@ def _linear_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
     return float(sum(2.0 * g.size * x.shape[-1] for x in large))
 
 
+def _packed_backward(g: Any, gradients: Any, saved: dict[str, Any]) -> float:
+    """As linear's; the panels (P, K, w) have K in the middle."""
+    gx, gpanels = gradients[:2]
+    inner = ([] if gx is None else [gx.shape[-1]]) + ([] if gpanels is None else [gpanels.shape[1]])
+    return float(sum(2.0 * g.size * k for k in inner))
+
+
 def _feed_forward(arrays: list[Any], results: list[Any], options: dict[str, Any]) -> float:
     """Its two products: x (..., K), up (N, K), down (M, N)."""
     x, up, _, down = arrays[:4]
@@ -285,6 +292,7 @@ FORWARD_FLOPS: dict[str, Callable[[list[Any], list[Any], dict[str, Any]], float]
     "matmul": _product_forward,
     "linear": _product_forward,
     "linear_activation": _product_forward,
+    "packed_linear": _product_forward,
     "feed_forward": _feed_forward,
     "attention": _attention_forward,
     "fused_cross_entropy": _fused_loss_forward,
@@ -293,6 +301,7 @@ BACKWARD_FLOPS: dict[str, Callable[[Any, Any, dict[str, Any]], float]] = {
     "matmul": _matmul_backward,
     "linear": _linear_backward,
     "linear_activation": _linear_backward,
+    "packed_linear": _packed_backward,
     "feed_forward": _feed_forward_backward,
     "attention": _attention_backward,
 }

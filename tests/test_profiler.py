@@ -8,6 +8,7 @@ import pytest
 
 import tensorlite
 from tensorlite import autograd, profiler
+from tensorlite.nn import functional as F
 
 
 def tensors(*shapes):
@@ -31,6 +32,17 @@ def test_ops_are_counted_forward_and_backward():
     # what was saved, and both gradients.
     forward, backward = 2400 + 3200 + 4800, 1 + (2400 + 3200) + (2400 + 3200)
     assert found["matmul"].bytes == 2 * 4 * (forward + backward)
+
+
+def test_a_packed_linear_counts_the_products_of_a_plain_one():
+    x = tensorlite.randn(6, 40, requires_grad=True)
+    weight = tensorlite.randn(50, 40, requires_grad=True)
+    panels = F.pack_weight(weight.detach(), width=16).requires_grad_()
+    with profiler.profile() as p:
+        F.linear(x, weight).sum().backward()
+        F.packed_linear(x, panels, None, features=50).sum().backward()
+    found = rows(p)
+    assert found["packed_linear"].flops == found["linear"].flops == 3 * (2 * 6 * 40 * 50)
 
 
 def test_shares_and_the_rest_are_the_whole():
