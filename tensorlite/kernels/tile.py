@@ -10,6 +10,8 @@ from tensorlite.kernels.epilogue import finish
 from tensorlite.kernels.jit import inline
 from tensorlite.kernels.packing import COLUMNS, IN_PLACE, ROWS, STRIDE
 
+NEAR = 1 << 17  # outputs that stay in L2
+
 # ---------------------------------------------------------------------------------- micro-kernel
 
 
@@ -77,10 +79,19 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
 
 @inline
 def _ask_for(c, at, stride):
-    """Fetch the lines of a tile, soon read or written; beyond c's end nothing is fetched."""
+    """Fetch the lines of a tile, which is soon read; beyond c's end nothing is fetched."""
     for r in range(ROWS):
         simd.prefetch(c, at + r * stride)
         simd.prefetch(c, at + r * stride + simd.lanes(c))
+
+
+@inline
+def _ask_to_write(c, at, stride):
+    """Fetch the lines of a tile that is soon written: a core that only reads them first asks twice
+    where another has them."""
+    for r in range(ROWS):
+        simd.prefetch_to_write(c, at + r * stride)
+        simd.prefetch_to_write(c, at + r * stride + simd.lanes(c))
 
 
 @inline
@@ -94,14 +105,16 @@ def product_tile(
     count = min(ROWS, rows - g * ROWS)
     biased = last and bias.size > 0
     # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are only
-    # written: .95 to .99 of the time on a Zen 4, of 4,096 x 65 x 384 .87; on a Zen 3 no difference.
-    _ask_for(c, at, c_row)
+    # written, if they do not stay in L2 (on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78 to .84
+    # of the time; where they do stay, 1.05).
+    if add or c.size > NEAR:
+        _ask_to_write(c, at, c_row)
     if last and after < 0:
         _ask_for(pre, at, c_row)
     # A large activation's come from memory, to be written (4,096 x 384 x 1,536 with gelu on one
     # thread: forward .97, backward .93 of the time); a small one's do not (forward 1.03).
     if last and after != 0 and y.size > simd.FAR:
-        _ask_for(y, at, c_row)
+        _ask_to_write(y, at, c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     i, step = a_at + g * ROWS, a_column
     if not IN_PLACE or count < ROWS:  # in the buffer, as far from a's first element as that says

@@ -39,7 +39,8 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
     polynomial(v, c)            c[0] + c[1] v + c[2] v^2 + ... for a tuple c
     total(v)  largest(v)        a scalar from all lanes by a fixed tree: halves onto halves
     lane(v, i)                  one lane as a scalar, i a literal
-    prefetch(x, i)              ask for the cache line of x[i]; prefetch_to_l2(x, i): no nearer.
+    prefetch(x, i)              ask for the cache line of x[i]; prefetch_to_l2(x, i): no nearer;
+                                prefetch_to_write(x, i): for this core alone.
                                 AHEAD: how far ahead, in elements, where a row is shorter
     address(x)                  x's address, to compare or to align
     scratch(x, n)               n elements of x's type, uninitialized, from the start of a line
@@ -106,6 +107,7 @@ from tensorlite.kernels.simd.vectors import (
     overload,
     prefetch,
     prefetch_to_l2,
+    prefetch_to_write,
     splat,
     spread,
     store,
@@ -146,6 +148,7 @@ __all__ = [
     "polynomial",
     "prefetch",
     "prefetch_to_l2",
+    "prefetch_to_write",
     "put",
     "put_past",
     "scratch",

@@ -210,12 +210,14 @@ def store_part(typing, x, i, n, v):
     return types.void(x, types.intp, types.intp, v), codegen
 
 
-def _prefetch(context: Any, builder: Any, x: Any, args: Any, nearness: int) -> Any:
+def _prefetch(
+    context: Any, builder: Any, x: Any, args: Any, nearness: int, to_write: int = 0
+) -> Any:
     data = context.make_array(x)(context, builder, args[0]).data
     pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, INT32, INT32, INT32])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [pointer, INT32(0), INT32(nearness), INT32(1)])
+    builder.call(function, [pointer, INT32(to_write), INT32(nearness), INT32(1)])
     return context.get_dummy_value()
 
 
@@ -225,6 +227,16 @@ def prefetch(typing, x, i):
 
     def codegen(context, builder, signature, args):
         return _prefetch(context, builder, x, args, 3)
+
+    return types.void(x, types.intp), codegen
+
+
+@intrinsic
+def prefetch_to_write(typing, x, i):
+    """Ask for the cache line of x[i], and that no other core has it: it is written soon."""
+
+    def codegen(context, builder, signature, args):
+        return _prefetch(context, builder, x, args, 3, to_write=1)
 
     return types.void(x, types.intp), codegen
 
