@@ -105,8 +105,8 @@ def product_tile(
     count = min(ROWS, rows - g * ROWS)
     biased = last and bias.size > 0
     # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are only
-    # written, if they do not stay in L2 (on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78 to .84
-    # of the time; where they do stay, 1.05).
+    # written, if they do not stay in L2: on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78 to
+    # .84 of the time; where they do stay, 1.05.
     if add or c.size > NEAR:
         _ask_to_write(c, at, c_row)
     if last and after < 0:
