@@ -26,9 +26,9 @@ import numpy as np
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.epilogue import ACTIVATIONS, alone, alone_backward
 from tensorlite.kernels.few_rows import KC, SMALL, gemm_few_rows, gemm_few_rows_by_panels
-from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
-from tensorlite.kernels.packing import COLUMNS, LINE, ROWS, STRIDE, pack_columns, pack_rows
-from tensorlite.kernels.tile import product_tile
+from tensorlite.kernels.jit import allocating, kernel, parallel_for, plain
+from tensorlite.kernels.packing import COLUMNS, ROWS, STRIDE, pack_columns, pack_rows
+from tensorlite.kernels.tile import TURN, errand, product_tile
 
 PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 # Elements of b up to which each thread packs it for itself: sooner done than fetched from the core
@@ -46,16 +46,6 @@ Array = np.ndarray
 
 
 # ------------------------------------------------------------------------------------ the product
-
-
-@inline
-def _ask_for_panel(packed, start, size, g, groups):
-    """Fetch the g-th of `groups` shares of the next panel, which lies in L3 or in memory: 4,096 x
-    384 x 1,536 on a Zen 4 .98 to .99 of the time."""
-    line = LINE // packed.itemsize
-    share = (size // line + groups - 1) // groups * line
-    for i in range(g * share, min(size, (g + 1) * share), line):
-        simd.prefetch_to_l2(packed, start + i)
 
 
 @allocating
@@ -77,23 +67,38 @@ def _block(
     groups = (rows + ROWS - 1) // ROWS
     buffer = simd.scratch(c, groups * ROWS * STRIDE)
     tile = simd.scratch(c, ROWS * width)
+    tiles = groups * ((j1 - j0 + width - 1) // width)
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         source = a_base + i0 * a_row + k0 * a_column
         pack_rows(buffer, a, source, a_row, a_column, rows, depth)
         add = accumulate or k0 > 0
         last = final and k0 + depth == k
+        turns = depth // TURN
+        # What of a is packed next: the next block of k, or the rows of this thread's next task.
+        if k0 + depth < k:
+            coming, count, wide = source + depth * a_column, rows, min(KC, k - k0 - depth)
+        else:
+            i = i0 + pool.load(pool.THREADS) * mc
+            coming, count, wide = a_base + i * a_row, max(0, min(mc, m - i)), min(KC, k)
+        apart = a_row
+        if a_column != 1:
+            apart, count, wide = a_column, wide, count
+        each = (count + tiles - 1) // tiles
+        t = 0
         for j in range(j0, j1, width):
             panel = j * k + k0 * width if ready else k0 * panels * width + j * depth
-            coming = panel + (k if ready else depth) * width
+            following = panel + (k if ready else depth) * width
+            share = (depth * width + groups - 1) // groups if j + width < j1 else 0
             for g in range(groups):
-                if j + width < j1:
-                    _ask_for_panel(packed, coming, depth * width, g, groups)
+                of_a = errand(a, coming + t * apart, apart, min(each, count - t), wide, turns)
+                of_b = errand(packed, following + g * share, 0, 1, share, turns)
                 product_tile(
                     tile, a, source, a_column, buffer, g, packed, panel, depth, c,
                     c_base + i0 * c_row + j, c_row, rows, min(width, n - j), add, bias,
-                    bias_base + j, last, after, pre, y,
+                    bias_base + j, last, after, pre, y, a, of_a, packed, of_b,
                 )  # fmt: skip
+                t += each
 
 
 @allocating
@@ -114,22 +119,6 @@ def _part(
         )  # fmt: skip
 
 
-@inline
-def _ask_for_lines(b, source, row_stride, column_stride, depth, columns, g, groups):
-    """Fetch the g-th of `groups` shares of the lines of b that make up a panel."""
-    line = LINE // b.itemsize
-    if column_stride == 1:
-        share = (depth + groups - 1) // groups
-        for p in range(g * share, min(depth, (g + 1) * share)):
-            for j in range(0, columns, line):
-                simd.prefetch_to_l2(b, source + p * row_stride + j)
-    else:
-        share = (columns + groups - 1) // groups
-        for j in range(g * share, min(columns, (g + 1) * share)):
-            for p in range(0, depth, line):
-                simd.prefetch_to_l2(b, source + j * column_stride + p)
-
-
 @allocating
 def _strip(
     task, a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, span, after, pre, y
@@ -143,33 +132,40 @@ def _strip(
     buffer = simd.scratch(c, groups * ROWS * STRIDE)
     panel = simd.scratch(c, KC * width)
     tile = simd.scratch(c, ROWS * width)
+    nothing = plain(0), plain(0), plain(0)
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         source_a = k0 * a_column
         pack_rows(buffer, a, source_a, a_row, a_column, m, depth)
         add = accumulate or k0 > 0
         last = k0 + depth == k
+        turns = depth // TURN
         for j in range(j0, j1, width):
             columns = min(width, n - j)
             if b_column == READY:
                 here = j * k + k0 * width
+                following = here + k * width
+                share = (depth * width + groups - 1) // groups if j + width < j1 else 0
                 for g in range(groups):
-                    _ask_for_panel(b, here + k * width, depth * width, g, groups)
+                    of_b = errand(b, following + g * share, 0, 1, share, turns)
                     product_tile(
                         tile, a, source_a, a_column, buffer, g, b, here, depth, c, j, n, m, columns,
-                        add, bias, j, last, after, pre, y,
+                        add, bias, j, last, after, pre, y, a, nothing, b, of_b,
                     )  # fmt: skip
                 continue
             source = k0 * b_row + j * b_column
             pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
-            coming = min(width, j1 - j - width)
+            following = source + width * b_column
+            b_apart, b_count, b_wide = b_column, max(0, min(width, j1 - j - width)), depth
+            if b_column == 1:
+                b_apart, b_count, b_wide = b_row, b_wide, b_count
+            share = (b_count + groups - 1) // groups
             for g in range(groups):
-                _ask_for_lines(
-                    b, source + width * b_column, b_row, b_column, depth, coming, g, groups
-                )
+                rows = min(share, b_count - g * share)
+                of_b = errand(b, following + g * share * b_apart, b_apart, rows, b_wide, turns)
                 product_tile(
                     tile, a, source_a, a_column, buffer, g, panel, plain(0), depth, c, j, n, m,
-                    columns, add, bias, j, last, after, pre, y,
+                    columns, add, bias, j, last, after, pre, y, a, nothing, b, of_b,
                 )  # fmt: skip
 
 

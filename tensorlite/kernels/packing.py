@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import llvmlite.binding as llvm
+
 from tensorlite.kernels import simd
 from tensorlite.kernels.few_rows import COLUMNS as COLUMNS, KC
 from tensorlite.kernels.jit import inline
@@ -10,10 +12,11 @@ ROWS = simd.TILE_ROWS
 # The packed rows of a start 64 bytes further apart than a power of two, in different sets of L1.
 STRIDE = KC + 16
 LINE = 64  # bytes of a cache line
-# Whether a transposed a is read where it lies. A tile of 12 rows by 512 bits gains by it (gradients
-# of weights 238 -> 257 GFLOP/s); one of 6 rows meets twice the lines and pages for as much work,
-# and gains by packing (3,072 x 256 x 768 on one thread: .72 -> .96 of the peak).
-IN_PLACE = simd.REGISTER_BITS == 512
+# Whether a transposed a is read where it lies. A tile of 12 rows by 512 bits gains by it on AMD's
+# processors (gradients of weights 238 -> 257 GFLOP/s on a Zen 5) and by packing on Intel's (1,536 x
+# 4,096 x 384 on a Sapphire Rapids 82 -> 96); one of 6 rows meets twice the lines and pages for as
+# much work, and gains by packing (3,072 x 256 x 768 on one thread: .72 -> .96 of the peak).
+IN_PLACE = simd.REGISTER_BITS == 512 and llvm.get_host_cpu_name().startswith("znver")
 
 
 @inline
@@ -116,13 +119,21 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
                 v = simd.load_part(a, source + p * column_stride + q, rows % ROWS - q, zero)
                 simd.store_part(packed, p * ROWS + q, ROWS - q, v)
     elif not IN_PLACE:
-        for p in range(depth):  # in the order of memory
-            source = base + p * column_stride
-            for i in range(0, rows, LINE // a.itemsize):
-                simd.prefetch(a, source + 8 * column_stride + i)
-            for panel in range((rows + ROWS - 1) // ROWS):
-                for q in range(0, ROWS, w):
-                    # Whole vectors: what is not of this k is overwritten by the next.
-                    i = panel * ROWS + q
-                    v = simd.take(a, source + i, rows - i, zero)
-                    simd.store(packed, panel * ROWS * STRIDE + p * ROWS + q, v)
+        panels = (rows + ROWS - 1) // ROWS
+        whole = max(0, (rows - (ROWS + w - 1) // w * w) // ROWS + 1)
+        for p0 in range(0, depth, 16):
+            p1 = min(depth, p0 + 16)
+            for p in range(p0, p1):
+                for i in range(0, rows, LINE // a.itemsize):
+                    simd.prefetch(a, base + (p + 16) * column_stride + i)
+            for panel in range(whole):
+                for p in range(p0, p1):
+                    for q in range(0, ROWS, w):
+                        v = simd.load(a, base + p * column_stride + panel * ROWS + q)
+                        simd.store(packed, panel * ROWS * STRIDE + p * ROWS + q, v)
+            for panel in range(whole, panels):
+                for p in range(p0, p1):
+                    for q in range(0, ROWS, w):
+                        i = panel * ROWS + q
+                        v = simd.take(a, base + p * column_stride + i, rows - i, zero)
+                        simd.store(packed, panel * ROWS * STRIDE + p * ROWS + q, v)

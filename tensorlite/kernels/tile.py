@@ -7,10 +7,66 @@ from __future__ import annotations
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.epilogue import finish
-from tensorlite.kernels.jit import inline
-from tensorlite.kernels.packing import COLUMNS, IN_PLACE, ROWS, STRIDE
+from tensorlite.kernels.jit import inline, plain
+from tensorlite.kernels.packing import COLUMNS, IN_PLACE, LINE, ROWS, STRIDE
 
 NEAR = 1 << 17  # outputs that stay in L2
+
+# -------------------------------------------------------------------------------------- errands
+
+TURN = 16  # steps of a product from one errand to the next
+SPARE = 2  # errands that a line of c has to arrive in
+
+
+@inline
+def errand(x, at, row, rows, width, turns):
+    """How a tile asks for `rows` rows of so many elements, in so many turns: at start and start + d
+    in the first, and `step` further in each. What takes more turns is asked for at once."""
+    line = LINE // x.itemsize
+    if rows <= 0 or width <= 0:
+        return plain(0), plain(0), plain(0)
+    if width <= 2 * line and rows <= turns:
+        return at, line, row
+    done = 0
+    if rows >= 2 and width <= line * turns:
+        done = 2
+    elif width <= 2 * line * turns:
+        done = 1
+    for r in range(done, rows):
+        for i in range(0, width, line):
+            simd.prefetch_to_l2(x, at + r * row + i)
+    d = (width + turns - 1) // max(1, turns)
+    if done == 2:
+        return at, row, d
+    return (at, d >> 1, d) if done == 1 else (at, plain(0), plain(0))
+
+
+@inline
+def _ask_for_row(c, ask_c, pre, ask_pre, y, ask_y, at):
+    """Fetch the lines of c, pre and y from `at` on that make up a row of a tile."""
+    w = simd.lanes(c)
+    if ask_c:
+        simd.prefetch_to_write(c, at)
+        simd.prefetch_to_write(c, at + w)
+    if ask_pre:
+        simd.prefetch(pre, at)
+        simd.prefetch(pre, at + w)
+    if ask_y:
+        simd.prefetch_to_write(y, at)
+        simd.prefetch_to_write(y, at + w)
+
+
+@inline
+def _run_errands(s, first, of_c, at, c_row, a, of_a, b, of_b):
+    """What is asked for before the s-th turn."""
+    _ask_for_row(*of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
+    start, d, step = of_a
+    simd.prefetch_to_l2(a, start + s * step)
+    simd.prefetch_to_l2(a, start + s * step + d)
+    start, d, step = of_b
+    simd.prefetch_to_l2(b, start + s * step)
+    simd.prefetch_to_l2(b, start + s * step + d)
+
 
 # ---------------------------------------------------------------------------------- micro-kernel
 
@@ -33,18 +89,50 @@ def _micro_kernels(vectors):
     the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs."""
 
     @inline
-    def by_rows(a, i, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
+    def four_by_rows(t, a, i, b, j):
+        width = COLUMNS * simd.lanes(b)
+        t = simd.outer_strided(t, a, i, STRIDE, b, j)
+        t = simd.outer_strided(t, a, i + 1, STRIDE, b, j + width)
+        t = simd.outer_strided(t, a, i + 2, STRIDE, b, j + 2 * width)
+        return simd.outer_strided(t, a, i + 3, STRIDE, b, j + 3 * width)
+
+    @inline
+    def by_rows(a, i, b, j, depth, errands, tile, c, at, c_row, whole, add, bias, bias_at, biased):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
-        for p in range(depth):
+        for s in range(depth // TURN):
+            _run_errands(s, *errands)
+            here, there = i + s * TURN, j + s * TURN * width
+            t = four_by_rows(t, a, here, b, there)
+            t = four_by_rows(t, a, here + 4, b, there + 4 * width)
+            t = four_by_rows(t, a, here + 8, b, there + 8 * width)
+            t = four_by_rows(t, a, here + 12, b, there + 12 * width)
+        for p in range(depth // TURN * TURN, depth):
             t = simd.outer_strided(t, a, i + p, STRIDE, b, j + p * width)
         _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased)
 
     @inline
-    def by_columns(a, i, step, b, j, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased):
+    def four_by_columns(t, a, i, step, b, j):
+        width = COLUMNS * simd.lanes(b)
+        t = simd.outer(t, a, i, b, j)
+        t = simd.outer(t, a, i + step, b, j + width)
+        t = simd.outer(t, a, i + 2 * step, b, j + 2 * width)
+        return simd.outer(t, a, i + 3 * step, b, j + 3 * width)
+
+    @inline
+    def by_columns(
+        a, i, step, b, j, depth, errands, tile, c, at, c_row, whole, add, bias, bias_at, biased
+    ):
         t = simd.tile(b, ROWS, vectors)
         width = COLUMNS * simd.lanes(b)
-        for p in range(depth):
+        for s in range(depth // TURN):
+            _run_errands(s, *errands)
+            here, there = i + s * TURN * step, j + s * TURN * width
+            t = four_by_columns(t, a, here, step, b, there)
+            t = four_by_columns(t, a, here + 4 * step, step, b, there + 4 * width)
+            t = four_by_columns(t, a, here + 8 * step, step, b, there + 8 * width)
+            t = four_by_columns(t, a, here + 12 * step, step, b, there + 12 * width)
+        for p in range(depth // TURN * TURN, depth):
             t = simd.outer(t, a, i + p * step, b, j + p * width)
         _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased)
 
@@ -78,26 +166,9 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
 
 
 @inline
-def _ask_for(c, at, stride):
-    """Fetch the lines of a tile, which is soon read; beyond c's end nothing is fetched."""
-    for r in range(ROWS):
-        simd.prefetch(c, at + r * stride)
-        simd.prefetch(c, at + r * stride + simd.lanes(c))
-
-
-@inline
-def _ask_to_write(c, at, stride):
-    """Fetch the lines of a tile that is soon written: a core that only reads them first asks twice
-    where another has them."""
-    for r in range(ROWS):
-        simd.prefetch_to_write(c, at + r * stride)
-        simd.prefetch_to_write(c, at + r * stride + simd.lanes(c))
-
-
-@inline
 def product_tile(
     tile, a, a_at, a_column, buffer, g, packed, panel, depth, c, at, c_row, rows, columns, add,
-    bias, bias_at, last, after, pre, y,
+    bias, bias_at, last, after, pre, y, next_a, of_a, next_b, of_b,
 ):  # fmt: skip
     """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
     w = simd.lanes(c)
@@ -107,14 +178,14 @@ def product_tile(
     # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are only
     # written, if they do not stay in L2: on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78 to
     # .84 of the time; where they do stay, 1.05.
-    if add or c.size > NEAR:
-        _ask_to_write(c, at, c_row)
-    if last and after < 0:
-        _ask_for(pre, at, c_row)
     # A large activation's come from memory, to be written (4,096 x 384 x 1,536 with gelu on one
     # thread: forward .97, backward .93 of the time); a small one's do not (forward 1.03).
-    if last and after != 0 and y.size > simd.FAR:
-        _ask_to_write(y, at, c_row)
+    ask_c, ask_y = add or c.size > NEAR, last and after != 0 and y.size > simd.FAR
+    of_c = c, ask_c, pre, last and after < 0, y, ask_y
+    turns = depth // TURN
+    errands = max(0, turns - ROWS - SPARE), of_c, at, c_row, next_a, of_a, next_b, of_b
+    for r in range(turns, ROWS):  # for which there are no turns
+        _ask_for_row(*of_c, at + r * c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     i, step = a_at + g * ROWS, a_column
     if not IN_PLACE or count < ROWS:  # in the buffer, as far from a's first element as that says
@@ -123,22 +194,24 @@ def product_tile(
             i += g * ROWS * STRIDE
     if a_column == 1 and columns > w:
         _rows_by_panel(
-            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
-            bias_at, biased,
+            buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,
+            add, bias, bias_at, biased,
         )  # fmt: skip
     elif a_column == 1:
         _rows_by_half(
-            buffer, g * ROWS * STRIDE, packed, panel, depth, tile, c, at, c_row, whole, add, bias,
-            bias_at, biased,
+            buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,
+            add, bias, bias_at, biased,
         )  # fmt: skip
     elif columns > w:
         _columns_by_panel(
-            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
+            a, i, step, packed, panel, depth, errands, tile, c, at, c_row, whole, add, bias,
+            bias_at, biased,
+        )  # fmt: skip
     else:
         _columns_by_half(
-            a, i, step, packed, panel, depth, tile, c, at, c_row, whole, add, bias, bias_at, biased
-        )
+            a, i, step, packed, panel, depth, errands, tile, c, at, c_row, whole, add, bias,
+            bias_at, biased,
+        )  # fmt: skip
     if not whole:
         _write(c, at, c_row, tile, count, columns, add, bias, bias_at, biased)
     if last and after != 0:
