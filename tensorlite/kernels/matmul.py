@@ -144,28 +144,23 @@ def _strip(
             columns = min(width, n - j)
             if b_column == READY:
                 here = j * k + k0 * width
-                following = here + k * width
-                share = (depth * width + groups - 1) // groups if j + width < j1 else 0
-                for g in range(groups):
-                    of_b = errand(b, following + g * share, 0, 1, share, turns)
-                    product_tile(
-                        tile, a, source_a, a_column, buffer, g, b, here, depth, c, j, n, m, columns,
-                        add, bias, j, last, after, pre, y, a, nothing, b, of_b,
-                    )  # fmt: skip
-                continue
-            source = k0 * b_row + j * b_column
-            pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
-            following = source + width * b_column
-            b_apart, b_count, b_wide = b_column, max(0, min(width, j1 - j - width)), depth
-            if b_column == 1:
-                b_apart, b_count, b_wide = b_row, b_wide, b_count
-            share = (b_count + groups - 1) // groups
+                following, wide = here + k * width, (depth * width + groups - 1) // groups
+                apart, count = wide, groups if j + width < j1 else 0
+            else:
+                source = k0 * b_row + j * b_column
+                pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
+                here = (simd.address(panel) - simd.address(b)) // b.itemsize
+                following, wide = source + width * b_column, depth
+                apart, count = b_column, max(0, min(width, j1 - j - width))
+                if b_column == 1:
+                    apart, wide, count = b_row, count, depth
+            each = (count + groups - 1) // groups
             for g in range(groups):
-                rows = min(share, b_count - g * share)
-                of_b = errand(b, following + g * share * b_apart, b_apart, rows, b_wide, turns)
+                rows = min(each, count - g * each)
+                of_b = errand(b, following + g * each * apart, apart, rows, wide, turns)
                 product_tile(
-                    tile, a, source_a, a_column, buffer, g, panel, plain(0), depth, c, j, n, m,
-                    columns, add, bias, j, last, after, pre, y, a, nothing, b, of_b,
+                    tile, a, source_a, a_column, buffer, g, b, here, depth, c, j, n, m, columns,
+                    add, bias, j, last, after, pre, y, a, nothing, b, of_b,
                 )  # fmt: skip
 
 
