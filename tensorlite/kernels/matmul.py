@@ -65,7 +65,7 @@ def _block(
     panels = (n + width - 1) // width
     rows = i1 - i0
     groups = (rows + ROWS - 1) // ROWS
-    buffer = simd.scratch(c, groups * ROWS * STRIDE)
+    buffer = simd.scratch(c, groups * ROWS * STRIDE + w * w)
     tile = simd.scratch(c, ROWS * width)
     tiles = groups * ((j1 - j0 + width - 1) // width)
     for k0 in range(0, k, KC):
@@ -129,7 +129,7 @@ def _strip(
     width = COLUMNS * w
     j0, j1 = task * span, min(n, (task + 1) * span)
     groups = (m + ROWS - 1) // ROWS
-    buffer = simd.scratch(c, groups * ROWS * STRIDE)
+    buffer = simd.scratch(c, groups * ROWS * STRIDE + w * w)
     panel = simd.scratch(c, KC * width)
     tile = simd.scratch(c, ROWS * width)
     nothing = plain(0), plain(0), plain(0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tensorlite.kernels import simd
 from tensorlite.kernels.epilogue import finish
 from tensorlite.kernels.jit import inline, plain
-from tensorlite.kernels.packing import COLUMNS, IN_PLACE, LINE, ROWS, STRIDE
+from tensorlite.kernels.packing import ACROSS, COLUMNS, IN_PLACE, LINE, ROWS, STRIDE
 
 NEAR = 1 << 17  # outputs that stay in L2
 
@@ -181,12 +181,12 @@ def product_tile(
         i, step = (simd.address(buffer) - simd.address(a)) // a.itemsize, ROWS
         if not IN_PLACE:
             i += g * ROWS * STRIDE
-    if a_column == 1 and columns > w:
+    if a_column == 1 and columns > w and not ACROSS:
         _rows_by_panel(
             buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,
             add, bias, bias_at, biased,
         )  # fmt: skip
-    elif a_column == 1:
+    elif a_column == 1 and not ACROSS:
         _rows_by_half(
             buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,
             add, bias, bias_at, biased,
