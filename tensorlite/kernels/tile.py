@@ -49,8 +49,9 @@ def errand(x, at, row, rows, width, turns):
 
 
 @inline
-def _ask_for_row(c, ask_c, pre, ask_pre, y, ask_y, at):
-    """Fetch the lines of c, pre and y from `at` on that make up a row of a tile."""
+def _ask_for_row(of_c, at):
+    """Fetch the lines of c, pre and y, of those that are wanted, that make up a tile's row at `at`."""
+    c, ask_c, pre, ask_pre, y, ask_y = of_c
     w = simd.lanes(c)
     if ask_c:
         simd.prefetch_to_write(c, at)
@@ -66,7 +67,7 @@ def _ask_for_row(c, ask_c, pre, ask_pre, y, ask_y, at):
 @inline
 def _run_errands(s, first, of_c, at, c_row, a, of_a, b, of_b):
     """What is asked for before the s-th turn."""
-    _ask_for_row(*of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
+    _ask_for_row(of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
     start, d, step = of_a
     simd.prefetch_to_l2(a, start + s * step)
     simd.prefetch_to_l2(a, start + s * step + d)
@@ -174,7 +175,7 @@ def product_tile(
     turns = depth // TURN
     errands = max(0, turns - ROWS - SPARE), of_c, at, c_row, next_a, of_a, next_b, of_b
     for r in range(turns, ROWS):  # for which there are no turns
-        _ask_for_row(*of_c, at + r * c_row)
+        _ask_for_row(of_c, at + r * c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     i, step = a_at + g * ROWS, a_column
     if not IN_PLACE or count < ROWS:  # in the buffer, as far from a's first element as that says
