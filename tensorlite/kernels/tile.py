@@ -50,7 +50,7 @@ def errand(x, at, row, rows, width, turns):
 
 @inline
 def _ask_for_row(of_c, at):
-    """Fetch the lines of c, pre and y, of those that are wanted, that make up a tile's row at `at`."""
+    """Fetch the lines of c, pre and y, where they are wanted, that make up a tile's row at `at`."""
     c, ask_c, pre, ask_pre, y, ask_y = of_c
     w = simd.lanes(c)
     if ask_c:
