@@ -132,7 +132,7 @@ def _strip(
     buffer = simd.scratch(c, groups * ROWS * STRIDE + w * w)
     panel = simd.scratch(c, KC * width)
     tile = simd.scratch(c, ROWS * width)
-    nothing = plain(0), plain(0), plain(0)
+    nothing = plain(0), plain(0), plain(0), plain(0)
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         source_a = k0 * a_column

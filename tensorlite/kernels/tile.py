@@ -26,26 +26,25 @@ SPARE = 2  # turns that a line of c has to arrive in
 
 @inline
 def errand(x, at, row, rows, width, turns):
-    """How a tile asks for `rows` rows of x, `width` elements each, in so many turns: at `start` and
-    start + d in the first, and `step` further in each turn -> start, d, step. What two lines a turn
-    do not reach is asked for at once."""
-    line = LINE // x.itemsize
+    """How a tile asks for `rows` rows of x, `width` elements each, four lines in each of so many
+    turns -> start, d, e, step: those of the first turn are at start, start + d, start + e and
+    start + d + e, and `step` further in each turn. What they do not reach is asked for at once."""
+    line, none = LINE // x.itemsize, plain(0)
     if rows <= 0 or width <= 0:
-        return plain(0), plain(0), plain(0)
-    if width <= 2 * line and rows <= turns:
-        return at, line, row
-    done = 0
-    if rows >= 2 and width <= line * turns:
-        done = 2
-    elif width <= 2 * line * turns:
-        done = 1
-    for r in range(done, rows):
+        return none, none, none, none
+    if width <= 2 * line and rows <= 2 * turns:  # two rows a turn
+        return at, line, row, 2 * row
+    step, reached = (width + turns - 1) // max(1, turns), 0
+    if step <= line:  # a line a turn of each row
+        reached = min(rows, 4)
+    elif step <= 4 * line:
+        reached = 1
+    for r in range(reached, rows):
         for i in range(0, width, line):
             simd.prefetch_to_l2(x, at + r * row + i)
-    d = (width + turns - 1) // max(1, turns)
-    if done == 2:
-        return at, row, d
-    return (at, d >> 1, d) if done == 1 else (at, plain(0), plain(0))
+    if reached > 1:
+        return at, row, 2 * row if reached > 2 else none, step
+    return (at, step >> 2, step >> 1, step) if reached == 1 else (at, none, none, none)
 
 
 @inline
@@ -65,15 +64,21 @@ def _ask_for_row(of_c, at):
 
 
 @inline
+def _ask_for_four(x, of_x, s):
+    start, d, e, step = of_x
+    start += s * step
+    simd.prefetch_to_l2(x, start)
+    simd.prefetch_to_l2(x, start + d)
+    simd.prefetch_to_l2(x, start + e)
+    simd.prefetch_to_l2(x, start + d + e)
+
+
+@inline
 def _run_errands(s, first, of_c, at, c_row, a, of_a, b, of_b):
     """What is asked for before the s-th turn."""
     _ask_for_row(of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
-    start, d, step = of_a
-    simd.prefetch_to_l2(a, start + s * step)
-    simd.prefetch_to_l2(a, start + s * step + d)
-    start, d, step = of_b
-    simd.prefetch_to_l2(b, start + s * step)
-    simd.prefetch_to_l2(b, start + s * step + d)
+    _ask_for_four(a, of_a, s)
+    _ask_for_four(b, of_b, s)
 
 
 # ---------------------------------------------------------------------------------- micro-kernel
