@@ -9,7 +9,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -117,7 +116,7 @@ def facts() -> dict[str, Any]:
         "date": date.today().isoformat(),
         "cpu": doctor.processor_name(),
         "cores": jit.cores(),
-        "processor": llvm.get_host_cpu_name(),
+        "processor": doctor.processor_kind(),
         "simd": simd.REGISTER_BITS,
         "versions": versions,
         "caveats": peers.caveats(),

@@ -73,7 +73,7 @@ def processor() -> Iterator[Finding]:
     bits = simd.REGISTER_BITS
     yield Finding(
         "processor",
-        f"{processor_name()} ({llvm.get_host_cpu_name()}), {jit.cores()} of {os.cpu_count()} cores "
+        f"{processor_name()} ({processor_kind()}), {jit.cores()} of {os.cpu_count()} cores "
         f"for this process; SIMD of {bits} bits ({', '.join(known) or 'baseline'})",
     )
     if platform.machine() in ("x86_64", "AMD64") and not features.get("fma"):
@@ -92,6 +92,14 @@ def processor_name() -> str:
         return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def processor_kind() -> str:
+    """LLVM's name of the microarchitecture. That goes by the number of the model, which a virtual
+    machine may make up: what calls itself a Rocket Lake and has AMX is a Sapphire Rapids."""
+    name = llvm.get_host_cpu_name()
+    invented = name == "rocketlake" and llvm.get_host_cpu_features().get("amx-tile")
+    return "sapphirerapids" if invented else name
 
 
 def threads() -> Iterator[Finding]:

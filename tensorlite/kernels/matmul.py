@@ -12,6 +12,8 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
 - A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block
   (tile.py). A transposed a, as gradients of weights have it, needs no transposing (packing.py).
+- While a tile's products run, it asks for what comes next: its lines of c, a share of the next
+  panel of b, and of the rows of a that are packed after these (`errand` in tile.py).
 - A whole tile goes from registers to c. Edges go through the same micro-kernel on panels padded
   with zeros, and through a buffer, of which what exists is stored.
 - Few rows (decoding) never pack: see few_rows.py.
@@ -142,6 +144,7 @@ def _strip(
         turns = depth // TURN
         for j in range(j0, j1, width):
             columns = min(width, n - j)
+            # The next panel as so many rows, `apart`, of `wide` elements, for the tiles to ask for.
             if b_column == READY:
                 here = j * k + k0 * width
                 following, wide = here + k * width, (depth * width + groups - 1) // groups
@@ -149,7 +152,7 @@ def _strip(
             else:
                 source = k0 * b_row + j * b_column
                 pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
-                here = (simd.address(panel) - simd.address(b)) // b.itemsize
+                here = (simd.address(panel) - simd.address(b)) // b.itemsize  # from b's first
                 following, wide = source + width * b_column, depth
                 apart, count = b_column, max(0, min(width, j1 - j - width))
                 if b_column == 1:

@@ -65,6 +65,7 @@ def _ask_for_row(of_c, at):
 
 @inline
 def _ask_for_four(x, of_x, s):
+    """Fetch the lines of an errand's s-th turn."""
     start, d, e, step = of_x
     start += s * step
     simd.prefetch_to_l2(x, start)
@@ -99,7 +100,9 @@ def _leave(t, tile, c, at, c_row, whole, add, bias, bias_at, biased):
 
 def _micro_kernels(vectors):
     """The micro-kernel for rows of a packed by rows, and for columns, `step` elements from one to
-    the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs."""
+    the next: ROWS x `vectors` of c over one KC block, each output one chain of FMAs. Two steps a
+    round: of one, counting takes a tenth of what a core can issue; sixteen were no faster and took
+    ten seconds more to compile."""
 
     @inline
     def by_rows(a, i, b, j, depth, errands, tile, c, at, c_row, whole, add, bias, bias_at, biased):
@@ -170,9 +173,9 @@ def product_tile(
     at += g * ROWS * c_row
     count = min(ROWS, rows - g * ROWS)
     biased = last and bias.size > 0
-    # Lines come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are only
-    # written, if they do not stay in L2: on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78 to
-    # .84 of the time; where they do stay, 1.05.
+    # Lines of c come from L3 while the products run: 0.85 -> 1.0 of OpenBLAS. So do those that are
+    # only written, if they do not stay in L2: on a Zen 4 S .95, M .93 to .98, 4,096 x 65 x 384 .78
+    # to .84 of the time; where they do stay, 1.05.
     # A large activation's come from memory, to be written (4,096 x 384 x 1,536 with gelu on one
     # thread: forward .97, backward .93 of the time); a small one's do not (forward 1.03).
     ask_c, ask_y = add or c.size > NEAR, last and after != 0 and y.size > simd.FAR
