@@ -45,12 +45,7 @@ def _pass(f, pull_back):
         w = simd.lanes(c)
         for r in range(rows):
             here, n = at + r * stride, columns
-            while n >= 2 * w:  # without checks: gradients .94 to .97 of the time
-                over_vector(forward, c, here, w, pre, y)
-                over_vector(forward, c, here + w, w, pre, y)
-                here += 2 * w
-                n -= 2 * w
-            if n >= w:
+            while n >= w:  # without checks: gradients .94 to .97 of the time
                 over_vector(forward, c, here, w, pre, y)
                 here += w
                 n -= w

@@ -97,9 +97,10 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
     """
     w = simd.lanes(a)
     zero = simd.zero(a)
+    panels = (rows + ROWS - 1) // ROWS
     if column_stride == 1 and ACROSS:
-        spare = (rows + ROWS - 1) // ROWS * ROWS * STRIDE
-        for panel in range((rows + ROWS - 1) // ROWS):
+        spare = panels * ROWS * STRIDE
+        for panel in range(panels):
             at = panel * ROWS * STRIDE
             source = base + panel * ROWS * row_stride
             there = rows - panel * ROWS
@@ -119,7 +120,7 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
                     else:
                         _transpose_square(packed, at + p * ROWS + q, ROWS, a, here, row_stride)
     elif column_stride == 1:
-        for panel in range((rows + ROWS - 1) // ROWS):
+        for panel in range(panels):
             at = panel * ROWS * STRIDE
             source = base + panel * ROWS * row_stride
             present = min(ROWS, rows - panel * ROWS)
@@ -145,7 +146,6 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
                 v = simd.load_part(a, source + p * column_stride + q, rows % ROWS - q, zero)
                 simd.store_part(packed, p * ROWS + q, ROWS - q, v)
     elif not IN_PLACE:
-        panels = (rows + ROWS - 1) // ROWS
         whole = max(0, (rows - (ROWS + w - 1) // w * w) // ROWS + 1)
         for p0 in range(0, depth, 16):
             p1 = min(depth, p0 + 16)

@@ -18,7 +18,7 @@ NEAR = 1 << 17  # outputs that stay in L2
 # 16 to 24 misses open at a time, and one that is asked for 60 lines before its products stands
 # still until most have come (11 % of 4,096 x 384 x 1,152 on a Sapphire Rapids). So they are asked
 # for while the products run, a few every TURN steps: M's products .87 to .93 of the time, L's .87
-# to .95, with vectors of 256 bits .94 in the mean.
+# to .95, with vectors of 256 bits .94 to .98 in the mean.
 
 TURN = 16  # steps of a product from one errand to the next; even
 SPARE = 2  # turns that a line of c has to arrive in
