@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import llvmlite.binding as llvm
-
 from tensorlite.kernels import simd
 from tensorlite.kernels.few_rows import COLUMNS as COLUMNS, KC
 from tensorlite.kernels.jit import inline
@@ -18,7 +16,7 @@ LINE = 64  # bytes of a cache line
 # processors (gradients of weights 238 -> 257 GFLOP/s on a Zen 5) and by packing on Intel's (1,536 x
 # 4,096 x 384 on a Sapphire Rapids 82 -> 96); one of 6 rows meets twice the lines and pages for as
 # much work, and gains by packing (3,072 x 256 x 768 on one thread: .72 -> .96 of the peak).
-IN_PLACE = simd.REGISTER_BITS == 512 and llvm.get_host_cpu_name().startswith("znver")
+IN_PLACE = simd.REGISTER_BITS == 512 and simd.AMD
 # Whether rows of a are packed across, as a transposed a is: one stream for L1, not one for each row
 # (S, M and L on a Sapphire Rapids .94 to 1.02 of the time, .97 in the mean; 256 bits as before).
 ACROSS = simd.REGISTER_BITS == 512 and not IN_PLACE

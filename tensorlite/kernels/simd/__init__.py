@@ -96,6 +96,7 @@ from tensorlite.kernels.simd.tiles import (
     transpose,
 )
 from tensorlite.kernels.simd.vectors import (
+    AMD,
     REGISTER_BITS,
     Mask,
     Vector,
@@ -118,6 +119,7 @@ from tensorlite.kernels.simd.vectors import (
 
 __all__ = [
     "AHEAD",
+    "AMD",
     "FAR",
     "REGISTER_BITS",
     "TILE_COLUMNS",

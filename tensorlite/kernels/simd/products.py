@@ -8,13 +8,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from tensorlite.kernels.simd.tiles import _literal
+from tensorlite.kernels.simd.tiles import _broadcasts, _literal
 from tensorlite.kernels.simd.vectors import (
     Vector,
     _call,
     _constant,
     _load,
-    _splat,
     vector_type,
 )
 
@@ -91,12 +90,9 @@ def _micro_kernel(
         _load(builder, vector_at(b_here, INT64(q * vector.lanes)), vector) for q in range(columns)
     ]
     after = []
-    for r in range(rows):
-        scalar = builder.load(builder.gep(a_here, [INT64(r * a_row)]))
-        down = _splat(builder, scalar, vector.llvm)
-        for q in range(columns):
-            row_sum = sums[r * columns + q]
-            after.append(_call(builder, "fma", vector, [down, across[q], row_sum]))
+    downs = _broadcasts(builder, vector, a_here, INT64(a_row), (rows, columns))
+    for down, (_, q), row_sum in zip((d for row in downs for d in row), cells, sums, strict=True):
+        after.append(_call(builder, "fma", vector, [down, across[q], row_sum]))
     still_left = builder.sub(left, INT64(1))
     for phi, value in (
         (left, still_left),

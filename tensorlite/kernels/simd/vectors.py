@@ -36,6 +36,7 @@ def _register_bits() -> int:
 
 REGISTER_BITS = _register_bits()
 MANY_REGISTERS = REGISTER_BITS == 512 or not llvm.get_default_triple().startswith(("x86", "i"))
+AMD = llvm.get_host_cpu_name().startswith("znver")
 
 
 # ------------------------------------------------------------------------------------------ types
