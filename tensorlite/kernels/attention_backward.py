@@ -25,6 +25,7 @@ from tensorlite.kernels.panels import (
     pack_rows,
     pack_transposed,
     products,
+    room_for_edges,
     unpack_rows,
 )
 
@@ -86,102 +87,130 @@ def _backward(
     """`run` of all pieces of work, each a range of keys and a range of rows of one batch and key
     head. Either range is everything, or the piece's own part of gk and gv (all rows, some keys) or
     of gq (all keys, some rows)."""
+    q = arrays[1]
+    H, G, T, _, D = sizes
+    key_block, row_block = blocks
+    w = simd.lanes(q)
+    panel = COLUMNS * w
+    width = (D + panel - 1) // panel * panel
+    most = min(T * (H // G), row_run)
+    rooms = (
+        simd.scratch(q, row_block * STRIDE),  # queries
+        simd.scratch(q, row_block * STRIDE),  # g
+        simd.scratch(q, row_block * STRIDE),  # p
+        simd.scratch(q, row_block * STRIDE),  # gp
+        simd.scratch(q, key_block * width),  # keys
+        simd.scratch(q, key_block * D),  # keys across
+        simd.scratch(q, key_block * D),  # values across
+        simd.scratch(q, (most + ROWS if want_q else 0) * width),  # gq
+        simd.scratch(q, key_block * width),  # gk
+        simd.scratch(q, key_block * width),  # gv
+        simd.scratch(q, most),  # lse
+        simd.scratch(q, most),  # delta
+        simd.scratch(q, room_for_edges(q, D)),
+    )
+    for piece in range(task * run, min((task + 1) * run, pieces)):
+        _piece(
+            piece, pieces, blocks, arrays, strides, lse, sizes, scale, offset, key_run, row_run,
+            want_q, want_kv, rooms,
+        )  # fmt: skip
+
+
+@inline
+def _clear(x, start, stop):
+    """x[start:stop] = 0; room for whole vectors."""
+    for i in range(start, stop, simd.lanes(x)):
+        simd.store(x, i, simd.zero(x))
+
+
+@inline
+def _piece(
+    piece, pieces, blocks, arrays, strides, lse, sizes, scale, offset, key_run, row_run, want_q,
+    want_kv, rooms,
+):  # fmt: skip
+    """One piece of work. What is added up is cleared just before it is first added to."""
     g, q, k, v, out, gq, gk, gv = arrays
     gs, qs, ks, vs, os, gqs, gks, gvs = strides
+    queries, gout, p, gp, keys, keys_across, values_across = rooms[:7]
+    gqueries, gkeys, gvalues, lses, deltas, room = rooms[7:]
     H, G, T, S, D = sizes
     heads = H // G
     key_block, row_block = blocks
     key_runs, row_runs = (S + key_run - 1) // key_run, (T * heads + row_run - 1) // row_run
-    w = simd.lanes(q)
-    panel = COLUMNS * w
+    panel = COLUMNS * simd.lanes(q)
     width = (D + panel - 1) // panel * panel
-    most = min(T * heads, row_run)
-    queries = simd.scratch(q, row_block * STRIDE)
-    gout = simd.scratch(q, row_block * STRIDE)
-    p = simd.scratch(q, row_block * STRIDE)
-    gp = simd.scratch(q, row_block * STRIDE)
-    keys = simd.scratch(q, key_block * width)
-    keys_across = simd.scratch(q, key_block * D)
-    values_across = simd.scratch(q, key_block * D)
-    gkeys = simd.scratch(q, key_block * width)
-    gvalues = simd.scratch(q, key_block * width)
-    gqueries = simd.scratch(q, (most + ROWS if want_q else 0) * width)
-    lses = simd.scratch(q, most)
-    deltas = simd.scratch(q, most)
-    one, zero = q.dtype.type(1), simd.zero(q)
+    one = q.dtype.type(1)
 
-    # Whether the next head's rows are asked for: where a piece is a head, and is met only once.
-    ahead = row_runs == key_runs == 1 and most * D <= SHORT and S <= BACK_KEYS
+    row_from = piece % row_runs * row_run
+    key_from = piece // row_runs % key_runs * key_run
+    batch, head = piece // row_runs // key_runs // G, piece // row_runs // key_runs % G
+    row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
+    rows = row_to - row_from
+    first_head = head * heads
+    q_at, g_at = _corner(qs, batch, first_head), _corner(gs, batch, first_head)
+    o_at = _corner(os, batch, first_head)
+    k_at, v_at = _corner(ks, batch, head), _corner(vs, batch, head)
+    # The next head's rows are asked for where a piece is a head, and is met only once.
+    ahead = row_runs == key_runs == 1 and rows * D <= SHORT and S <= BACK_KEYS
+    after = min(piece + 1, pieces - 1)
+    _gather_rows(
+        lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + first_head, heads, T, row_from,
+        rows, D,
+    )  # fmt: skip
 
-    for piece in range(task * run, min((task + 1) * run, pieces)):
-        row_from = piece % row_runs * row_run
-        key_from = piece // row_runs % key_runs * key_run
-        batch, head = piece // row_runs // key_runs // G, piece // row_runs // key_runs % G
-        row_to, key_to = min(T * heads, row_from + row_run), min(S, key_from + key_run)
-        rows = row_to - row_from
-        first_head = head * heads
-        q_at, g_at = _corner(qs, batch, first_head), _corner(gs, batch, first_head)
-        o_at = _corner(os, batch, first_head)
-        k_at, v_at = _corner(ks, batch, head), _corner(vs, batch, head)
-        after = min(piece + 1, pieces - 1)
-        _gather_rows(
-            lses, deltas, g, g_at, gs, out, o_at, os, lse, batch * H + first_head, heads, T,
-            row_from, rows, D,
-        )  # fmt: skip
-        for i in range(0, gqueries.size, w):
-            simd.put(gqueries, i, gqueries.size - i, zero)
-
-        for key in range(key_from, key_to, key_block):
-            count = min(key_block, key_to - key)
-            pack_rows(keys, width, width, k, k_at, ks, 1, key, count, D, one)
-            pack_transposed(keys_across, k, k_at + key * ks[2], ks[2], count, D)
-            pack_transposed(values_across, v, v_at + key * vs[2], vs[2], count, D)
-            for i in range(0, key_block * width, w):
-                simd.store(gkeys, i, zero)
-                simd.store(gvalues, i, zero)
-            unseen = max(0, (key - offset) * heads - row_from)  # rows that see none of these keys
-            for block in range(unseen // row_block * row_block, rows, row_block):
-                n = min(row_block, rows - block)
-                row = row_from + block
-                pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, n, D, scale)
-                pack_rows(gout, STRIDE, width, g, g_at, gs, heads, row, n, D, one)
-                for first in range(0, n, ROWS):
-                    m = min(ROWS, n - first)
-                    here = row + first
-                    if ahead:
-                        _ask_for_rows(arrays, strides, after // G, after % G, heads, here, m, S, D)
-                    seen = min(count, (here + m - 1) // heads + offset + 1 - key)
-                    at = first * STRIDE
-                    for j in range(0, seen, panel):
-                        products(p, at + j, queries, at, keys_across, j * D, panel, D, m)
-                        products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
-                    for r in range(first, first + m):
-                        own = min(count, (row + r) // heads + offset + 1 - key)
-                        it = block + r
-                        _weights_backward(p, gp, r * STRIDE, own, count, lses[it], deltas[it])
-                    if want_q and seen > 0:
-                        to = (block + first) * width
-                        add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
-                if want_kv:
-                    for j in range(0, count, ROWS):
-                        m = min(ROWS, count - j)
-                        start = max(0, (key + j - offset) * heads - row)  # the first to see j
-                        left = n - start
-                        if left > 0:
-                            to, at = j * width, start * STRIDE
-                            add_products_transposed(
-                                gvalues, to, width, p, at + j, gout, at, left, m
-                            )
-                            add_products_transposed(
-                                gkeys, to, width, gp, at + j, queries, at, left, m
-                            )
-            if want_kv:
-                gk_at, gv_at = _corner(gks, batch, head), _corner(gvs, batch, head)
-                unpack_rows(gkeys, width, gk, gk_at, gks, 1, key, count, D, one)
-                unpack_rows(gvalues, width, gv, gv_at, gvs, 1, key, count, D, one)
-        if want_q:
-            gq_at = _corner(gqs, batch, first_head)
-            unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
+    for key in range(key_from, key_to, key_block):
+        count = min(key_block, key_to - key)
+        pack_rows(keys, width, width, k, k_at, ks, 1, key, count, D, one)
+        pack_transposed(keys_across, k, k_at + key * ks[2], ks[2], count, D, room)
+        pack_transposed(values_across, v, v_at + key * vs[2], vs[2], count, D, room)
+        unseen = max(0, (key - offset) * heads - row_from)  # rows that see none of these keys
+        blocks_from = unseen // row_block * row_block
+        if want_q and key == key_from:
+            _clear(gqueries, 0, min(blocks_from, rows) * width)
+        met = 0  # keys that rows have seen
+        for block in range(blocks_from, rows, row_block):
+            n = min(row_block, rows - block)
+            row = row_from + block
+            pack_rows(queries, STRIDE, width, q, q_at, qs, heads, row, n, D, scale)
+            pack_rows(gout, STRIDE, width, g, g_at, gs, heads, row, n, D, one)
+            for first in range(0, n, ROWS):
+                m = min(ROWS, n - first)
+                here = row + first
+                if ahead:
+                    _ask_for_rows(arrays, strides, after // G, after % G, heads, here, m, S, D)
+                seen = min(count, (here + m - 1) // heads + offset + 1 - key)
+                at, to = first * STRIDE, (block + first) * width
+                for j in range(0, seen, panel):
+                    products(p, at + j, queries, at, keys_across, j * D, panel, D, m)
+                    products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
+                for r in range(first, first + m):
+                    own = min(count, (row + r) // heads + offset + 1 - key)
+                    it = block + r
+                    _weights_backward(p, gp, r * STRIDE, own, count, lses[it], deltas[it])
+                if want_q and key == key_from:
+                    _clear(gqueries, to, to + ROWS * width)
+                if want_q and seen > 0:
+                    add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
+            for j in range(0, count if want_kv else 0, ROWS):
+                m = min(ROWS, count - j)
+                start = max(0, (key + j - offset) * heads - row)  # the first to see j
+                left, to, at = n - start, j * width, start * STRIDE
+                if left > 0:
+                    if j == met:
+                        _clear(gvalues, to, to + ROWS * width)
+                        _clear(gkeys, to, to + ROWS * width)
+                        met += ROWS
+                    add_products_transposed(gvalues, to, width, p, at + j, gout, at, left, m)
+                    add_products_transposed(gkeys, to, width, gp, at + j, queries, at, left, m)
+        if want_kv:
+            _clear(gvalues, met * width, count * width)
+            _clear(gkeys, met * width, count * width)
+            gk_at, gv_at = _corner(gks, batch, head), _corner(gvs, batch, head)
+            unpack_rows(gkeys, width, gk, gk_at, gks, 1, key, count, D, one)
+            unpack_rows(gvalues, width, gv, gv_at, gvs, 1, key, count, D, one)
+    if want_q:
+        gq_at = _corner(gqs, batch, first_head)
+        unpack_rows(gqueries, width, gq, gq_at, gqs, heads, row_from, rows, D, scale)
 
 
 @inline

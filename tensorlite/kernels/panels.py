@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import allocating, inline
+from tensorlite.kernels.jit import inline
 
 Array = np.ndarray
 
@@ -64,7 +64,14 @@ def pack_rows(packed, stride, width, x, at, strides, heads, row, rows, depth, fa
         t, h = (t, h + 1) if h + 1 < heads else (t + 1, 0)
 
 
-def pack_transposed(packed, x, at, stride, keys, depth):
+@inline
+def room_for_edges(x, depth):
+    """Elements of the room that keys which fill no square are copied to."""
+    w = simd.lanes(x)
+    return w * ((depth + w - 1) // w * w) + w * w
+
+
+def pack_transposed(packed, x, at, stride, keys, depth, room):
     """packed[panel][d][key]: keys across, panels as wide as the micro-kernel, zeros after the last.
 
     Squares of lanes x lanes are transposed in registers; rows that do not fill them, in a copy.
@@ -72,30 +79,29 @@ def pack_transposed(packed, x, at, stride, keys, depth):
     raise NotImplementedError
 
 
-@simd.overload(pack_transposed, allocates=True)
-def _(packed, x, at, stride, keys, depth):
+@simd.overload(pack_transposed)
+def _(packed, x, at, stride, keys, depth, room):
     w = simd.vector_type(x).lanes
     width = COLUMNS * w
 
-    def implementation(packed, x, at, stride, keys, depth):
+    def implementation(packed, x, at, stride, keys, depth, room):
         padded = (depth + w - 1) // w * w
-        edge = simd.scratch(x, w * padded)
-        last = simd.scratch(x, w * w)
+        last = w * padded
         for j in range(0, (keys + width - 1) // width * width, w):
             _ask_for_rows(x, at + (j + w) * stride, stride, w, depth)
             source, here, step = x, at + j * stride, stride
             if keys - j < w or padded > depth:
-                _pad(edge, padded, x, here, stride, min(w, keys - j), w, depth)
-                source, here, step = edge, 0, padded
+                _pad(room, padded, x, here, stride, min(w, keys - j), w, depth)
+                source, here, step = room, 0, padded
             to = j // width * (width * depth) + j % width
             for d in range(0, depth, w):
                 square = simd.transpose(simd.tile_load(source, here + d, step, w, 1))
                 if d + w <= depth:
                     simd.tile_store(packed, to + d * width, width, square)
                 else:
-                    simd.tile_store(last, 0, w, square)
+                    simd.tile_store(room, last, w, square)
                     for r in range(depth - d):
-                        simd.store(packed, to + (d + r) * width, simd.load(last, r * w))
+                        simd.store(packed, to + (d + r) * width, simd.load(room, last + r * w))
 
     return implementation
 
@@ -202,23 +208,22 @@ def add_products_transposed(c, c_at, c_row, a, a_at, b, b_at, depth, rows):
                 )
 
 
-@allocating
-def products_of_one(c, a, x, at, stride, keys, depth):
+@inline
+def products_of_one(c, a, x, at, stride, keys, depth, room):
     """c[j] = sum_d a[d] x[j, d], d ascending: one row alone, as in decoding.
 
     x is read once, at the speed of memory: transposed in registers and never packed.
     """
     w = simd.lanes(x)
     padded = (depth + w - 1) // w * w
-    edge = simd.scratch(x, w * padded)
     for j in range(0, keys, w):
         here = at + j * stride
         if keys - j >= w and padded == depth:
             _ask_for_rows(x, here + w * stride, stride, w, depth)
             _chains(c, j, a, x, here, stride, depth)
         else:
-            _pad(edge, padded, x, here, stride, keys - j, w, depth)
-            _chains(c, j, a, edge, 0, padded, padded)
+            _pad(room, padded, x, here, stride, keys - j, w, depth)
+            _chains(c, j, a, room, 0, padded, padded)
 
 
 def _chains(c, c_at, a, x, at, stride, depth):
