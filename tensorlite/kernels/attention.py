@@ -74,13 +74,11 @@ def _weights(p, at, seen, keys, top, sums, r):
     nothing = simd.splat(p.dtype.type(-np.inf))
     base = top[r] if top[r] > -np.inf else p.dtype.type(0)
     total = simd.load(sums, r * w)
-    for j in range(0, seen, w):
+    for j in range(0, keys, w):
         e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - base)
         simd.store(p, at + j, e)
         total = total + e
     simd.store(sums, r * w, total)
-    for j in range((max(0, seen) + w - 1) // w * w, keys, w):
-        simd.store(p, at + j, simd.zero(p))
 
 
 @allocating

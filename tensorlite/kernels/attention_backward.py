@@ -44,20 +44,13 @@ ENOUGH = 1 << 19  # multiply-adds of each product that a task takes, or more
 @inline
 def _weights_backward(p, gp, at, seen, keys, lse, delta):
     """One row of scores p becomes the weights exp(score - lse), and their gradients gp those of the
-    scores, p (gp - delta); both 0 from key `seen` on."""
+    scores, p (gp - delta); both 0 from key `seen` on, as far as `keys`."""
     w = simd.lanes(p)
     nothing = simd.splat(p.dtype.type(-np.inf))
-    zero = simd.zero(p)
-    j = 0
-    while j < seen:
+    for j in range(0, keys, w):
         e = simd.exp_of_difference(simd.take(p, at + j, seen - j, nothing) - lse)
         simd.store(p, at + j, e)
-        simd.store(gp, at + j, e * (simd.take(gp, at + j, seen - j, zero) - delta))
-        j += w
-    while j < keys:
-        simd.store(p, at + j, zero)
-        simd.store(gp, at + j, zero)
-        j += w
+        simd.store(gp, at + j, e * (simd.take(gp, at + j, seen - j, simd.zero(p)) - delta))
 
 
 @inline
@@ -167,7 +160,7 @@ def _piece(
         blocks_from = unseen // row_block * row_block
         if want_q and key == key_from:
             _clear(gqueries, 0, min(blocks_from, rows) * width)
-        met = 0  # keys that rows have seen
+        fresh = 0  # keys before this one have been met
         for block in range(blocks_from, rows, row_block):
             n = min(row_block, rows - block)
             row = row_from + block
@@ -185,8 +178,9 @@ def _piece(
                     products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
                 for r in range(first, first + m):
                     own = min(count, (row + r) // heads + offset + 1 - key)
-                    it = block + r
-                    _weights_backward(p, gp, r * STRIDE, own, count, lses[it], deltas[it])
+                    # What meets this row: the keys of its panel, and ROWS keys with one it sees.
+                    met, it = max(seen, (own + ROWS - 1) // ROWS * ROWS), block + r
+                    _weights_backward(p, gp, r * STRIDE, own, met, lses[it], deltas[it])
                 if want_q and key == key_from:
                     _clear(gqueries, to, to + ROWS * width)
                 if want_q and seen > 0:
@@ -196,15 +190,15 @@ def _piece(
                 start = max(0, (key + j - offset) * heads - row)  # the first to see j
                 left, to, at = n - start, j * width, start * STRIDE
                 if left > 0:
-                    if j == met:
+                    if j == fresh:
                         _clear(gvalues, to, to + ROWS * width)
                         _clear(gkeys, to, to + ROWS * width)
-                        met += ROWS
+                        fresh += ROWS
                     add_products_transposed(gvalues, to, width, p, at + j, gout, at, left, m)
                     add_products_transposed(gkeys, to, width, gp, at + j, queries, at, left, m)
         if want_kv:
-            _clear(gvalues, met * width, count * width)
-            _clear(gkeys, met * width, count * width)
+            _clear(gvalues, fresh * width, count * width)
+            _clear(gkeys, fresh * width, count * width)
             gk_at, gv_at = _corner(gks, batch, head), _corner(gvs, batch, head)
             unpack_rows(gkeys, width, gk, gk_at, gks, 1, key, count, D, one)
             unpack_rows(gvalues, width, gv, gv_at, gvs, 1, key, count, D, one)
