@@ -180,6 +180,16 @@ def test_views_into_one_buffer_give_the_same_bits_and_take_the_gradients(T, D):
     assert same(parts(gradient), expected[2:])
 
 
+def test_gradients_lie_as_what_they_belong_to():
+    q, k, v, g = qkv(2, 4, 2, 9, 9, 8, np.float32)
+    q = np.ascontiguousarray(q.swapaxes(1, 2)).swapaxes(1, 2)
+    v = np.broadcast_to(v[:, :1], v.shape)  # has no order of its own
+    _, _, gq, gk, gv = forward_and_backward(q, k, v, g, 0.3, 0)
+    assert gq.strides == q.strides and gk.strides == k.strides and gv.flags.c_contiguous
+    plain = forward_and_backward(*map(np.ascontiguousarray, (q, k, v, g)), 0.3, 0)
+    assert same((gq, gk, gv), plain[2:])
+
+
 def test_keys_that_nobody_sees_do_not_matter():
     T = 30
     q, k, v, g = qkv(1, 1, 1, T, T, 8, np.float32)

@@ -250,6 +250,12 @@ def _attention_backward(
     )  # fmt: skip
 
 
+def _like(x: Array) -> Array:
+    """Memory for x's gradient, which lies as x does: nobody need copy it to add it to others."""
+    gx = np.empty_like(x)
+    return gx if gx.strides[-1] == gx.itemsize else np.empty(x.shape, x.dtype)  # an axis expanded
+
+
 def attention_backward(
     g: Array,
     q: Array,
@@ -270,9 +276,7 @@ def attention_backward(
     """
     B, H, T, D = q.shape
     G, S = k.shape[1:3]
-    gq = np.empty((B, T, H, D), q.dtype).transpose(0, 2, 1, 3) if gq is None else gq
-    gk = np.empty((B, S, G, D), q.dtype).transpose(0, 2, 1, 3) if gk is None else gk
-    gv = np.empty((B, S, G, D), q.dtype).transpose(0, 2, 1, 3) if gv is None else gv
+    gq, gk, gv = (_like(x) if gx is None else gx for x, gx in ((q, gq), (k, gk), (v, gv)))
     if 0 in (B, H, T, S, D):
         gq[:], gk[:], gv[:] = 0, 0, 0
         return gq, gk, gv
