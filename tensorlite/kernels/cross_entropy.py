@@ -39,6 +39,8 @@ def _largest_and_sum(x, at, n):
     s0, s1, s2, s3 = zero, zero, zero, zero
     i = 0
     while i + 4 * w <= n:
+        for j in range(0, 4 * w, w):
+            simd.prefetch(x, at + i + simd.AHEAD + j)
         a, b = simd.load(x, at + i), simd.load(x, at + i + w)
         c, d = simd.load(x, at + i + 2 * w), simd.load(x, at + i + 3 * w)
         m0, m1 = simd.maximum(m0, a), simd.maximum(m1, b)
@@ -94,7 +96,9 @@ def _affine(x, at, n, scale, shift):
 @inline
 def _log_sum_exp(x, at, n):
     """A row's largest element and log(sum(exp(x - largest))). It is read from memory once: a piece
-    is looked through for its largest element, and summed up while it is in L1."""
+    is looked through for its largest element, and summed up while it is in L1. Meanwhile the next
+    one is fetched: exponentials are too long for the processor to look ahead (256 x 50,257 on a
+    Sapphire Rapids: .60 of the time on one thread, .70 on two)."""
     w = simd.lanes(x)
     low = simd.splat(x.dtype.type(-np.inf))
     top = x.dtype.type(-np.inf)
@@ -110,6 +114,7 @@ def _log_sum_exp(x, at, n):
             s0, s1, top = s0 * factor, s1 * factor, largest
         base = top if top > -np.inf else x.dtype.type(0)
         for i in range(piece, end, w):
+            simd.prefetch(x, at + i + PIECE)
             e = simd.exp_of_difference(simd.take(x, at + i, end - i, low) - base)
             s0, s1 = s1, s0 + e
     return top, math.log(simd.total(s0 + s1))
@@ -153,6 +158,7 @@ def _gradients(task, g, x, targets, ignore_index, smoothing, lse, gx, rows):
             simd.put_past(gx, i, m, simd.fma(p, scale, shift), past)
             i += m
             while i + w <= stop:
+                simd.prefetch(x, i + simd.AHEAD)  # .68 of the time on one thread, .80 on two
                 p = simd.exp_of_difference(simd.load(x, i) - top - rest)
                 simd.put_past(gx, i, w, simd.fma(p, scale, shift), past)
                 i += w

@@ -1,6 +1,10 @@
 """Walks over arrays, element by element, on all threads; and arithmetic for large ones.
 
 `unary` and `binary` make the kernel of a function of vectors. What is small NumPy adds as fast.
+
+Both ask for what they read AHEAD of its use. The processor looks ahead no further than the
+instructions of some vectors, and has fetched little when each takes twenty (gelu, silu and their
+gradients of 4,096 x 1,536 on a Sapphire Rapids: .75 to .85 of the time; a sum .93; in L2 1.0).
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ def unary(function):
             simd.put_past(y, i, n, function(simd.take(x, i, n, zero)), past)
             i += n
             while i + w <= stop:  # whole and aligned: with checks, gelu_tanh takes a third more
+                simd.prefetch(x, i + simd.AHEAD)
                 simd.put_past(y, i, w, function(simd.load(x, i)), past)
                 i += w
 
@@ -62,6 +67,8 @@ def binary(function):
             simd.put_past(y, i, n, v, past)
             i += n
             while i + w <= stop:
+                simd.prefetch(a, i + simd.AHEAD)
+                simd.prefetch(b, i + simd.AHEAD)
                 simd.put_past(y, i, w, function(simd.load(a, i), simd.load(b, i)), past)
                 i += w
 
