@@ -125,46 +125,58 @@ def _part(
 def _strip(
     task, a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, span, after, pre, y
 ):
-    """The product for `span` columns. All rows of a are packed, KC at a time, and stay in L2; each
-    panel of b is packed into L1 and used at once, while the lines of the next one are fetched."""
+    """The product for `span` columns. All rows of a are packed, as many blocks of KC at a time as
+    stay in L2; each panel of b is packed into L1 and used at once, while the lines of the next one
+    are fetched. Its blocks follow each other, so c comes from memory once, not once a block
+    (144 x 768 x 50,257 .84 to .86 of the time)."""
     w = simd.lanes(c)
     width = COLUMNS * w
     j0, j1 = task * span, min(n, (task + 1) * span)
     groups = (m + ROWS - 1) // ROWS
-    buffer = simd.scratch(c, groups * ROWS * STRIDE + w * w)
+    size = groups * ROWS * STRIDE
+    together = min((k + KC - 1) // KC, max(1, FLAT // (groups * ROWS))) * KC
+    buffer = simd.scratch(c, together // KC * size + w * w)
     panel = simd.scratch(c, KC * width)
     tile = simd.scratch(c, ROWS * width)
     nothing = plain(0), plain(0), plain(0), plain(0)
-    for k0 in range(0, k, KC):
-        depth = min(KC, k - k0)
-        source_a = k0 * a_column
-        pack_rows(buffer, a, source_a, a_row, a_column, m, depth)
-        add = accumulate or k0 > 0
-        last = k0 + depth == k
-        turns = depth // TURN
+    for first in range(0, k, together):
+        stop = min(k, first + together)
+        for k0 in range(first, stop, KC):
+            to = buffer[(k0 - first) // KC * size :]
+            pack_rows(to, a, k0 * a_column, a_row, a_column, m, min(KC, stop - k0))
         for j in range(j0, j1, width):
             columns = min(width, n - j)
-            # The next panel as so many rows, `apart`, of `wide` elements, for the tiles to ask for.
-            if b_column == READY:
-                here = j * k + k0 * width
-                following, wide = here + k * width, (depth * width + groups - 1) // groups
-                apart, count = wide, groups if j + width < j1 else 0
-            else:
-                source = k0 * b_row + j * b_column
-                pack_columns(plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1))
-                here = (simd.address(panel) - simd.address(b)) // b.itemsize  # from b's first
-                following, wide = source + width * b_column, depth
-                apart, count = b_column, max(0, min(width, j1 - j - width))
-                if b_column == 1:
-                    apart, wide, count = b_row, count, depth
-            each = (count + groups - 1) // groups
-            for g in range(groups):
-                rows = min(each, count - g * each)
-                of_b = errand(b, following + g * each * apart, apart, rows, wide, turns)
-                product_tile(
-                    tile, a, source_a, a_column, buffer, g, b, here, depth, c, j, n, m, columns,
-                    add, bias, j, last, after, pre, y, a, nothing, b, of_b,
-                )  # fmt: skip
+            for k0 in range(first, stop, KC):
+                depth = min(KC, k - k0)
+                # What is packed next: this panel's next block, or the next panel's first.
+                j_next, k_next = (j, k0 + depth) if k0 + depth < stop else (j + width, first)
+                coming = min(KC, stop - k_next) if j_next < j1 else 0
+                # It lies as so many rows, `apart`, of `wide` elements, for the tiles to ask for.
+                if b_column == READY:
+                    here = j * k + k0 * width
+                    following = j_next * k + k_next * width
+                    wide = (coming * width + groups - 1) // groups
+                    apart, count = wide, groups
+                else:
+                    source = k0 * b_row + j * b_column
+                    pack_columns(
+                        plain(0), panel, b, source, b_row, b_column, columns, depth, plain(1)
+                    )
+                    here = (simd.address(panel) - simd.address(b)) // b.itemsize  # from b's first
+                    following = k_next * b_row + j_next * b_column
+                    wide, apart, count = coming, b_column, max(0, min(width, j1 - j_next))
+                    if b_column == 1:
+                        apart, wide, count = b_row, count, coming
+                each = (count + groups - 1) // groups
+                rows_of_a = buffer[(k0 - first) // KC * size :]
+                for g in range(groups):
+                    rows = min(each, count - g * each)
+                    of_b = errand(b, following + g * each * apart, apart, rows, wide, depth // TURN)
+                    product_tile(
+                        tile, a, k0 * a_column, a_column, rows_of_a, g, b, here, depth, c, j, n, m,
+                        columns, accumulate or k0 > 0, bias, j, k0 + depth == k, after, pre, y, a,
+                        nothing, b, of_b,
+                    )  # fmt: skip
 
 
 @kernel
