@@ -37,10 +37,10 @@ PACKED = 1 << 21  # elements of b packed at a time: 8 MB of float32
 # that packed it (768 x 128 x 384 on two threads: 175 -> 158 us).
 OWN = 1 << 17
 MOST = 16 * ROWS  # rows of a that are packed at a time
-# Rows of a up to which b is better packed panel by panel, and read once: they take 418 KB of L2 in
-# float32, or 835 where vectors of 512 bits come with an L2 of 1 MB (512 rows on a Zen 4: .93 of the
-# time on one thread, .86 on two).
-FLAT = 768 if simd.REGISTER_BITS == 512 else 384
+# Rows of a up to which b is better packed panel by panel, and read once: they take 432 KB of L2 in
+# float32, or 865 where vectors of 512 bits come with an L2 of 1 MB (512 rows on a Zen 4: .93 of the
+# time on one thread, .86 on two). 256 rows and 768 columns fit, whole panels of them.
+FLAT = 66 * ROWS
 READY = -1  # in place of a stride: see gemm
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
