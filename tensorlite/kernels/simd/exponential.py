@@ -117,7 +117,11 @@ def _exp_of_difference(x):
         n, y = _split(select(lost, zero(x), x))
         return select(lost, zero(x), _scaled_to_normal(y, n))
 
-    return implementation
+    def implementation512(x):  # a masked instruction leaves out what is lost, and halts for nothing
+        n, y = _split(x)
+        return _scaled_unless(x < low, y, n)
+
+    return implementation512 if REGISTER_BITS == 512 else implementation
 
 
 # --------------------------------------------------------------------------------- 2^n and exp(r)
@@ -211,12 +215,26 @@ def _scaled_to_normal(typing, y, shifted):
     return y(y, y), codegen
 
 
-def _scalef(builder: Any, v: Vector, y: Any, shifted: Any) -> Any:
-    """One instruction of AVX-512; it takes a third off exp."""
+@intrinsic
+def _scaled_unless(typing, lost, y, shifted):
+    """The same with AVX-512, and 0 where lost."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        there = builder.bitcast(builder.not_(args[0]), ir.IntType(y.lanes))
+        return _scalef(builder, y, args[1], args[2], there, ir.Constant(y.llvm, [0.0] * y.lanes))
+
+    return y(lost, y, y), codegen
+
+
+def _scalef(
+    builder: Any, v: Vector, y: Any, shifted: Any, there: Any = None, otherwise: Any = None
+) -> Any:
+    """One instruction of AVX-512; it takes a third off exp. With a mask, `otherwise` where not."""
     letter, mask = "s" if v.dtype.bitwidth == 32 else "d", ir.IntType(v.lanes)
     shift = ir.Constant(v.llvm, [v.element(_SHIFT[v.dtype.bitwidth])] * v.lanes)
     kind = ir.FunctionType(v.llvm, [v.llvm, v.llvm, v.llvm, mask, INT32])
     name = f"llvm.x86.avx512.mask.scalef.p{letter}.512"
     function = cgutils.get_or_insert_function(builder.module, kind, name)
-    # All lanes; rounded as the processor is set to, which is to nearest.
-    return builder.call(function, [y, builder.fsub(shifted, shift), y, mask(-1), INT32(4)])
+    there, otherwise = (mask(-1), y) if there is None else (there, otherwise)
+    # Rounded as the processor is set to, which is to nearest.
+    return builder.call(function, [y, builder.fsub(shifted, shift), otherwise, there, INT32(4)])
