@@ -53,11 +53,17 @@ def _raise_maximum(p, at, seen, top, sums, o, width, r):
     rescaled to the new one."""
     w = simd.lanes(p)
     nothing = simd.splat(p.dtype.type(-np.inf))
-    largest = nothing
-    for j in range(0, seen, w):
+    largest, other = nothing, nothing
+    j = 0
+    while j + 2 * w <= seen:
+        largest = simd.maximum(simd.load(p, at + j), largest)
+        other = simd.maximum(simd.load(p, at + j + w), other)
+        j += 2 * w
+    while j < seen:
         largest = simd.maximum(simd.take(p, at + j, seen - j, nothing), largest)
+        j += w
     before = top[r]
-    now = simd.largest(largest)
+    now = simd.largest(simd.maximum(largest, other))
     if now > before:
         top[r] = now
         if before > -np.inf:
