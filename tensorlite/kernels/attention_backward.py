@@ -34,8 +34,9 @@ Array = np.ndarray
 BACK_KEYS = 96  # whole panels both as rows (of gk and gv) and as columns (of scores)
 BACK_ROWS = 4 * ROWS
 # Of heads of more elements than LARGE, which lie in L3, more keys meet more rows at a time (D 128,
-# T 2,048 and 4,096 on a Zen 3: .90 to .94 of the time).
-LARGE = 1 << 17
+# T 2,048 and 4,096 on a Zen 3: .90 to .94 of the time; D 32, T 4,096 on a Sapphire Rapids: .98 on
+# one thread, .96 on two).
+LARGE = 1 << 16
 LARGE_BLOCKS = (192, 96)
 SHORT = 1 << 14  # elements of a head up to which the next one's are fetched while it is computed
 ENOUGH = 1 << 19  # multiply-adds of each product that a task takes, or more
