@@ -1,4 +1,5 @@
-"""Arrays begin with a cache line; freed memory is kept, so that the next costs no page faults."""
+"""Arrays begin with a cache line, large ones apart from each other; what is freed is kept, so that
+the next costs no page faults."""
 
 import os
 import platform
@@ -11,7 +12,7 @@ from hypothesis import given, strategies as st
 from numpy._core import multiarray
 
 import tensorlite
-from tensorlite.kernels.memory import NAME, align_arrays
+from tensorlite.kernels.memory import LARGE, NAME, align_arrays
 
 PROGRAM = """
 import resource
@@ -62,6 +63,12 @@ def test_arrays_begin_with_a_cache_line(size, unit):
     assert all(in_line(array) for array in made)
     assert not made[1].any()
     assert multiarray.get_handler_name(made[0]) == NAME
+
+
+@given(st.lists(st.integers(LARGE, 4 * LARGE), min_size=2, max_size=6))
+def test_large_arrays_do_not_lie_a_little_apart(sizes):
+    made = [np.empty(size, np.uint8) for size in sizes]
+    assert all(array.ctypes.data % 1024 == 0 for array in made)
 
 
 @given(st.lists(st.integers(0, 1 << 14), min_size=1, max_size=8))
