@@ -37,8 +37,8 @@ from numpy._core import multiarray
 
 NAME = "tensorlite_lines"
 LARGE = 1 << 14  # bytes from which an array begins with a quarter of a page
-# A block of malloc's is a unit, a line or a quarter of a page, and a word longer. What is handed out
-# begins at its first whole unit that has a word before it, and the word says where the block
+# A block of malloc's is a unit, a line or a quarter of a page, and a word longer. What is handed
+# out begins at its first whole unit that has a word before it, and the word says where the block
 # begins. Of 4 MB and more, Linux is asked for huge pages, as NumPy does: with 4 KB each, walking
 # through memory waits for the tables.
 _FUNCTIONS = """
