@@ -10,11 +10,11 @@ from tensorlite.kernels.simd.vectors import (
     vector_type,
 )
 
-LINE = 64  # bytes of a cache line
+UNIT = 1024  # bytes; see memory.py for why no two arrays should lie a little apart in their pages
 
 
 def scratch(x, n):
-    """n elements of x's type, of no value yet, that begin with a cache line.
+    """n elements of x's type, of no value yet, that begin with a quarter of a page.
 
     A vector across two lines is loaded twice, and NumPy's own memory begins 16 bytes into one.
     """
@@ -23,12 +23,12 @@ def scratch(x, n):
 
 @overload(scratch, allocates=True)
 def _(x, n):
-    line = LINE * 8 // vector_type(x).dtype.bitwidth
-    size = LINE // line
+    size = vector_type(x).dtype.bitwidth // 8
+    unit = UNIT // size
 
     def implementation(x, n):
-        block = np.empty(n + line, x.dtype)
-        skip = (-address(block)) % LINE // size
+        block = np.empty(n + unit, x.dtype)
+        skip = (-address(block)) % UNIT // size
         return block[skip : skip + n]
 
     return implementation
