@@ -65,6 +65,23 @@ def test_every_layout_gives_the_same_bits(dtype, m, n, k):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("m", [matmul.FLAT // 2 - 9, matmul.FLAT // 2 + 1, matmul.FLAT])
+def test_rows_packed_for_some_blocks_of_k_at_a_time_have_the_bits_of_few(m, dtype):
+    k, n = 2 * matmul.KC + 3, 300
+    a, b, bias = random((m, k), dtype, 1), random((k, n), dtype, 2), random(n, dtype, 3)
+    before = random((m, n), dtype, 4)
+    for x in (a, np.asfortranarray(a)):
+        for y in (b, np.asfortranarray(b)):
+            whole, added = matmul.product(x, y, bias), before.copy()
+            matmul.product(x, y, out=added, accumulate=True)
+            for some in (slice(0, 9), slice(m - 30, m)):
+                part = before[some].copy()
+                matmul.product(a[some], b, out=part, accumulate=True)
+                assert np.array_equal(whole[some], matmul.product(a[some], b, bias))
+                assert np.array_equal(added[some], part)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @given(
     m=st.sampled_from([1, 5, 8, 9, 30, 200]),
     n=st.sampled_from([65, 300]),

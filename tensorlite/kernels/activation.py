@@ -187,8 +187,9 @@ def _swiglu_backward_block(task, g, gate, up, ggate, gup, span):
     w = simd.lanes(g)
     i, stop = task * span, min(g.size, (task + 1) * span)
     while i + w <= stop:
-        for x in (g, gate, up):
-            simd.prefetch(x, i + simd.AHEAD)
+        simd.prefetch(g, i + simd.AHEAD)
+        simd.prefetch(gate, i + simd.AHEAD)
+        simd.prefetch(up, i + simd.AHEAD)
         a, b = _swiglu_gradients(simd.load(g, i), simd.load(gate, i), simd.load(up, i))
         simd.store(ggate, i, a)
         simd.store(gup, i, b)

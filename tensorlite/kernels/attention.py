@@ -92,8 +92,8 @@ def _forward(task, run, tasks, chunk_rows, q, k, v, qs, ks, vs, out, lse, sizes,
     """`run` chunks of rows, each of one batch and key head. Of a head the longest, the last, come
     first, so that no long one is left at the end.
 
-    The loops are functions of their own, in which nobody counts who refers to an array: here it
-    took 6 % of T 64.
+    The loops are a function of their own, which counts no references to arrays (`inline` in
+    jit.py): counting took 6 % of T 64.
     """
     H, G, T, S, D = sizes
     rows = T * (H // G)
@@ -125,7 +125,7 @@ def _chunk(
     batch, head, row, rows, q, k, v, qs, ks, vs, out, lse, sizes, scale, offset, queries, o, top,
     sums, keys, values, p, room,
 ):  # fmt: skip
-    """Rows [row, row + rows) of a key head, all the keys they see."""
+    """The output and lse of rows [row, row + rows) of a key head, over all the keys they see."""
     H, G, T, S, D = sizes
     heads = H // G
     w = simd.lanes(q)

@@ -179,7 +179,8 @@ def _piece(
                     products(gp, at + j, gout, at, values_across, j * D, panel, D, m)
                 for r in range(first, first + m):
                     own = min(count, (row + r) // heads + offset + 1 - key)
-                    # What meets this row: the keys of its panel, and ROWS keys with one it sees.
+                    # Read below: for gq as far as the panel's last row sees, for gk and gv whole
+                    # groups of ROWS keys, of which the row sees one.
                     met, it = max(seen, (own + ROWS - 1) // ROWS * ROWS), block + r
                     _weights_backward(p, gp, r * STRIDE, own, met, lses[it], deltas[it])
                 if want_q and key == key_from:
@@ -273,7 +274,7 @@ def attention_backward(
     """The gradients of q, k and v, given that of out: g (B, H, T, D), the rest as in `attention`.
 
     gq, gk, gv are written where they are given, of any outer strides: into one (B, T, 3, H, D)
-    buffer for instance, which then needs no concatenation.
+    buffer for instance, which then needs no concatenation. Others lie as q, k and v do.
     """
     B, H, T, D = q.shape
     G, S = k.shape[1:3]

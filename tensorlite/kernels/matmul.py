@@ -9,7 +9,7 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
 
 - b is packed once, in parallel, into panels of TILE_COLUMNS vectors: panel[k][column] (packing.py).
   A small b is packed by each thread for itself, and where a has few rows a panel at a time.
-- A task owns a block of c. It packs its rows of a, KC at a time, into a buffer that stays in L2,
+- A task owns a block of c. It packs its rows of a, one KC or some, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block
   (tile.py). A transposed a, as gradients of weights have it, needs no transposing (packing.py).
 - While a tile's products run, it asks for what comes next: its lines of c, a share of the next
@@ -39,8 +39,8 @@ OWN = 1 << 17
 MOST = 16 * ROWS  # rows of a that are packed at a time
 # Rows of a up to which b is better packed panel by panel, and read once: they take 432 KB of L2 in
 # float32, or 865 where vectors of 512 bits come with an L2 of 1 MB (512 rows on a Zen 4: .93 of the
-# time on one thread, .86 on two). 256 rows and 768 columns fit, whole panels of them.
-FLAT = 66 * ROWS
+# time on one thread, .86 on two). With 512 bits 256 rows and 768 columns fit, in whole panels.
+FLAT = 792 if simd.REGISTER_BITS == 512 else 396
 READY = -1  # in place of a stride: see gemm
 SKINNY = 8  # up to this many rows, packing b would cost more than it saves
 
@@ -127,8 +127,8 @@ def _strip(
 ):
     """The product for `span` columns. All rows of a are packed, as many blocks of KC at a time as
     stay in L2; each panel of b is packed into L1 and used at once, while the lines of the next one
-    are fetched. Its blocks follow each other, so c comes from memory once, not once a block
-    (144 x 768 x 50,257 .84 to .86 of the time)."""
+    are fetched. The blocks that a is packed for follow each other, so c comes from memory once for
+    all of them, not once for each (144 x 768 x 50,257 .84 to .86 of the time)."""
     w = simd.lanes(c)
     width = COLUMNS * w
     j0, j1 = task * span, min(n, (task + 1) * span)

@@ -1,4 +1,4 @@
-"""NumPy's memory as kernels want it: on whole cache lines, and kept when it is freed.
+"""NumPy's memory as kernels want it: on cache lines, apart, and kept when it is freed.
 
 **Aligned.** malloc's blocks begin 16 bytes into a line of 64, and then every vector of 64 bytes
 lies across two: it is loaded twice and stored twice, and a line that is written in two halves has
@@ -130,6 +130,7 @@ fresh:
   ret ptr %made
 old:
   %block = call ptr @block_of(ptr %first)
+  ; what was large may begin so far from where its block does, and small or large, all is moved
   %whole = add i64 %size, 1032
   %moved = call ptr @realloc(ptr %block, i64 %whole)
   %none = icmp eq ptr %moved, null

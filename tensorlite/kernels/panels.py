@@ -74,7 +74,8 @@ def room_for_edges(x, depth):
 def pack_transposed(packed, x, at, stride, keys, depth, room):
     """packed[panel][d][key]: keys across, panels as wide as the micro-kernel, zeros after the last.
 
-    Squares of lanes x lanes are transposed in registers; rows that do not fill them, in a copy.
+    Squares of lanes x lanes are transposed in registers; rows that do not fill them, in a copy, in
+    `room` of room_for_edges(x, depth) elements.
     """
     raise NotImplementedError
 
@@ -212,7 +213,8 @@ def add_products_transposed(c, c_at, c_row, a, a_at, b, b_at, depth, rows):
 def products_of_one(c, a, x, at, stride, keys, depth, room):
     """c[j] = sum_d a[d] x[j, d], d ascending: one row alone, as in decoding.
 
-    x is read once, at the speed of memory: transposed in registers and never packed.
+    x is read once, at the speed of memory: transposed in registers and never packed; `room` as for
+    pack_transposed.
     """
     w = simd.lanes(x)
     padded = (depth + w - 1) // w * w

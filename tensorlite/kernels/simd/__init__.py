@@ -43,7 +43,7 @@ from the array's first element, whatever its shape: arrays are contiguous, or i 
                                 prefetch_to_write(x, i): for this core alone.
                                 AHEAD: how far ahead, in elements, where a row is shorter
     address(x)                  x's address, to compare or to align
-    scratch(x, n)               n elements of x's type, uninitialized, from the start of a line
+    scratch(x, n)               n elements of x's type, uninitialized, from a quarter of a page on
 
 Tiles, for products of matrices (rows and columns are literals; columns count vectors):
 

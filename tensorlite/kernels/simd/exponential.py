@@ -105,8 +105,8 @@ def _exp_beside_one(x):
 def _exp_of_difference(x):
     """The same bits as exp where the result is a normal number; 0 where it would be subnormal.
 
-    What softmax needs, where the largest exponent is 0: two thirds of the instructions. Where the
-    result is 0, exp(0) is computed, for whatever would be subnormal halts the processor.
+    What softmax needs, where the largest exponent is 0: two thirds of the instructions. Whatever
+    would be subnormal halts the processor: AVX-512 leaves it out, others compute exp(0) instead.
     """
     if not isinstance(x, Vector):
         return None
@@ -117,7 +117,7 @@ def _exp_of_difference(x):
         n, y = _split(select(lost, zero(x), x))
         return select(lost, zero(x), _scaled_to_normal(y, n))
 
-    def implementation512(x):  # a masked instruction leaves out what is lost, and halts for nothing
+    def implementation512(x):
         n, y = _split(x)
         return _scaled_unless(x < low, y, n)
 

@@ -84,7 +84,7 @@ def _scalar_at(context: Any, builder: Any, kind: Any, array: Any, index: Any) ->
 # has 30 instructions, not 38: .92 to .97 of the time where two programs share a core, the same
 # where one has it alone. (All 12 would be more loads than a core has room for.) A compiler makes
 # one load of two from one address; so each vector has an address of its own, of which the compiler
-# cannot know that it is the same.
+# cannot know that it is the same. A single row loads vectors of b so, each of which it uses once.
 FUSED = 8 if REGISTER_BITS == 512 and not AMD else 0  # rows
 
 
@@ -92,11 +92,11 @@ def _broadcasts(builder: Any, vector: Vector, base: Any, step: Any, tile: tuple[
     """base[step r] in every lane, for each row and each vector of a tile's rows x columns."""
     rows, columns = tile
     bases = [base] * columns
-    if columns > 1 and FUSED:
+    if rows > 1 and columns > 1 and FUSED:
         same = ir.InlineAsm(ir.FunctionType(base.type, [base.type]), "", "=r,0")
         bases = [builder.call(same, [base]) for _ in bases]
     for r in range(rows):
-        own = bases if r < FUSED else [base]
+        own = bases if rows > 1 and r < FUSED else [base]
         scalars = [builder.load(builder.gep(p, [builder.mul(step, step.type(r))])) for p in own]
         vectors = [_splat(builder, scalar, vector.llvm) for scalar in scalars]
         yield vectors if len(vectors) == columns else vectors * columns
