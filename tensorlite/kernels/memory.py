@@ -130,7 +130,7 @@ fresh:
   ret ptr %made
 old:
   %block = call ptr @block_of(ptr %first)
-  ; what was large may begin so far from where its block does, and small or large, all is moved
+  ; what was large may begin 1,031 bytes into its block, even if it becomes small
   %whole = add i64 %size, 1032
   %moved = call ptr @realloc(ptr %block, i64 %whole)
   %none = icmp eq ptr %moved, null
