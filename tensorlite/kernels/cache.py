@@ -32,6 +32,8 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from tensorlite.kernels.processor import TILES
+
 KERNELS = Path(__file__).parent
 
 
@@ -64,6 +66,7 @@ def _fingerprint() -> str:
         config.CPU_NAME or llvm.get_host_cpu_name(),
         config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
         config.OPT,
+        TILES,
     ):
         digest.update(repr(fact).encode())
     return digest.hexdigest()[:16]

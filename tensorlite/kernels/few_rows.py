@@ -13,7 +13,7 @@ It is bound by the memory that b lies in, and so by how well memory is read ahea
   not overlap costs a fifth. While a strip of columns is computed, the next one is asked for in the
   order in which it lies in memory (26 -> 32 GB/s where memory has 40).
 
-The order of additions is that of matmul.py, to the bit.
+The order of additions is that of gemm.py, to the bit.
 """
 
 from __future__ import annotations

@@ -68,6 +68,17 @@ def inline(function: Callable[P, R]) -> Callable[P, R]:
     return numba.njit(**FLAGS, **_INSIDE, _nrt=False, forceinline=True)(function)
 
 
+def apart(function: Callable[P, R]) -> Callable[P, R]:
+    """As `inline`, but a function that is called: for what is long, and not the innermost loop."""
+    return numba.njit(**FLAGS, **_INSIDE, _nrt=False)(function)
+
+
+def source(function: Callable[P, R]) -> Callable[P, R]:
+    """The Python function that one of these compiles."""
+    python: Callable[P, R] = getattr(function, "py_func")  # noqa: B009  (no type has it)
+    return python
+
+
 def allocating(function: Callable[P, R]) -> Callable[P, R]:
     """As `inline`, for a function that makes arrays: a task as a whole, not its inner loops."""
     return numba.njit(**FLAGS, **_INSIDE)(function)

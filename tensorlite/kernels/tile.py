@@ -1,85 +1,25 @@
 """One tile of a product: the micro-kernel, and how what it leaves in registers gets to c.
 
-See matmul.py for what is around it.
+See gemm.py for what is around it.
 """
 
 from __future__ import annotations
 
 from tensorlite.kernels import simd
 from tensorlite.kernels.epilogue import finish
-from tensorlite.kernels.jit import inline, plain
-from tensorlite.kernels.packing import ACROSS, COLUMNS, IN_PLACE, LINE, ROWS, STRIDE
+from tensorlite.kernels.errands import SPARE, TURN, ask_for_four, ask_for_row
+from tensorlite.kernels.jit import inline
+from tensorlite.kernels.packing import ACROSS, COLUMNS, IN_PLACE, ROWS, STRIDE
 
 NEAR = 1 << 17  # outputs that stay in L2
-
-# --------------------------------------------------------------------------------------- errands
-# A tile takes one or two microseconds, in which what is needed next can come from L3 or memory: its
-# lines of c, its share of the next panel of b and of the rows of a that are packed next. A core has
-# 16 to 24 misses open at a time, and one that is asked for 60 lines before its products stands
-# still until most have come (11 % of 4,096 x 384 x 1,152 on a Sapphire Rapids). So they are asked
-# for while the products run, a few every TURN steps: M's products .87 to .93 of the time, L's .87
-# to .95, with vectors of 256 bits .94 to .98 in the mean.
-
-TURN = 16  # steps of a product from one errand to the next; even
-SPARE = 2  # turns that a line of c has to arrive in
-
-
-@inline
-def errand(x, at, row, rows, width, turns):
-    """How a tile asks for `rows` rows of x, `width` elements each, four lines in each of so many
-    turns -> start, d, e, step: those of the first turn are at start, start + d, start + e and
-    start + d + e, and `step` further in each turn. What they do not reach is asked for at once."""
-    line, none = LINE // x.itemsize, plain(0)
-    if rows <= 0 or width <= 0:
-        return none, none, none, none
-    if width <= 2 * line and rows <= 2 * turns:  # two rows a turn
-        return at, line, row, 2 * row
-    step, reached = (width + turns - 1) // max(1, turns), 0
-    if step <= line:  # a line a turn of each row
-        reached = min(rows, 4)
-    elif step <= 4 * line:
-        reached = 1
-    for r in range(reached, rows):
-        for i in range(0, width, line):
-            simd.prefetch_to_l2(x, at + r * row + i)
-    if reached > 1:
-        return at, row, 2 * row if reached > 2 else none, step
-    return (at, step >> 2, step >> 1, step) if reached == 1 else (at, none, none, none)
-
-
-@inline
-def _ask_for_row(of_c, at):
-    """Fetch the lines of c, pre and y, where they are wanted, that make up a tile's row at `at`."""
-    c, ask_c, pre, ask_pre, y, ask_y = of_c
-    w = simd.lanes(c)
-    if ask_c:
-        simd.prefetch_to_write(c, at)
-        simd.prefetch_to_write(c, at + w)
-    if ask_pre:
-        simd.prefetch(pre, at)
-        simd.prefetch(pre, at + w)
-    if ask_y:
-        simd.prefetch_to_write(y, at)
-        simd.prefetch_to_write(y, at + w)
-
-
-@inline
-def _ask_for_four(x, of_x, s):
-    """Fetch the lines of an errand's s-th turn."""
-    start, d, e, step = of_x
-    start += s * step
-    simd.prefetch_to_l2(x, start)
-    simd.prefetch_to_l2(x, start + d)
-    simd.prefetch_to_l2(x, start + e)
-    simd.prefetch_to_l2(x, start + d + e)
 
 
 @inline
 def _run_errands(s, first, of_c, at, c_row, a, of_a, b, of_b):
     """What is asked for before the s-th turn."""
-    _ask_for_row(of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
-    _ask_for_four(a, of_a, s)
-    _ask_for_four(b, of_b, s)
+    ask_for_row(of_c, at + min(max(0, s - first), ROWS - 1) * c_row)
+    ask_for_four(a, of_a, s)
+    ask_for_four(b, of_b, s)
 
 
 # ---------------------------------------------------------------------------------- micro-kernel
@@ -165,10 +105,12 @@ def _write(c, at, stride, tile, rows, columns, add, bias, bias_at, biased):
 
 @inline
 def product_tile(
-    tile, a, a_at, a_column, buffer, g, packed, panel, depth, c, at, c_row, rows, columns, add,
-    bias, bias_at, last, after, pre, y, next_a, of_a, next_b, of_b,
+    waiting, tile, origin, a_at, b_at, buffer, g, packed, panel, depth, c, at, c_row, rows, columns,
+    add, bias_at, last, ending, of_a, of_b,
 ):  # fmt: skip
     """The g-th ROWS of `rows` rows by a panel: c[at + r c_row :][: columns] (+)= their products."""
+    a, _, a_column, _, _, _ = origin
+    bias, after, pre, y = ending
     w = simd.lanes(c)
     at += g * ROWS * c_row
     count = min(ROWS, rows - g * ROWS)
@@ -181,9 +123,9 @@ def product_tile(
     ask_c, ask_y = add or c.size > NEAR, last and after != 0 and y.size > simd.FAR
     of_c = c, ask_c, pre, last and after < 0, y, ask_y
     turns = depth // TURN
-    errands = max(0, turns - ROWS - SPARE), of_c, at, c_row, next_a, of_a, next_b, of_b
+    errands = max(0, turns - ROWS - SPARE), of_c, at, c_row, a, of_a, packed, of_b
     for r in range(turns, ROWS):  # for which there are no turns
-        _ask_for_row(of_c, at + r * c_row)
+        ask_for_row(of_c, at + r * c_row)
     whole = count == ROWS and (columns == COLUMNS * w or columns == w)
     i, step = a_at + g * ROWS, a_column
     if not IN_PLACE or count < ROWS:  # in the buffer, as far from a's first element as that says

@@ -63,6 +63,7 @@ Nothing here lets the compiler choose an order of additions, so results are the 
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
 
+from tensorlite.kernels.processor import TILES
 from tensorlite.kernels.simd.arithmetic import (
     absolute,
     copysign,
@@ -77,6 +78,23 @@ from tensorlite.kernels.simd.arithmetic import (
 )
 from tensorlite.kernels.simd.edges import AHEAD, FAR, put, put_past, stretch, take
 from tensorlite.kernels.simd.exponential import exp, exp_beside_one, exp_of_difference
+from tensorlite.kernels.simd.parts import (
+    PAIRS,
+    PRODUCTS,
+    TILE,
+    add_chains,
+    flush_denormals,
+    is_parted,
+    outer_parts,
+    restore_denormals,
+    split,
+    split_pairs,
+    tiles_begin,
+    tiles_end,
+    tiles_multiply,
+    tiles_store,
+    tiles_zero,
+)
 from tensorlite.kernels.simd.polynomial import polynomial
 from tensorlite.kernels.simd.products import multiply
 from tensorlite.kernels.simd.scratch import scratch
@@ -121,13 +139,18 @@ __all__ = [
     "AHEAD",
     "AMD",
     "FAR",
+    "PAIRS",
+    "PRODUCTS",
     "REGISTER_BITS",
+    "TILE",
+    "TILES",
     "TILE_COLUMNS",
     "TILE_ROWS",
     "Mask",
     "Tile",
     "Vector",
     "absolute",
+    "add_chains",
     "address",
     "chain",
     "copysign",
@@ -135,7 +158,9 @@ __all__ = [
     "exp_beside_one",
     "exp_of_difference",
     "first",
+    "flush_denormals",
     "fma",
+    "is_parted",
     "lane",
     "lanes",
     "largest",
@@ -145,6 +170,7 @@ __all__ = [
     "minimum",
     "multiply",
     "outer",
+    "outer_parts",
     "outer_strided",
     "overload",
     "polynomial",
@@ -153,9 +179,12 @@ __all__ = [
     "prefetch_to_write",
     "put",
     "put_past",
+    "restore_denormals",
     "scratch",
     "select",
     "splat",
+    "split",
+    "split_pairs",
     "spread",
     "sqrt",
     "store",
@@ -168,6 +197,11 @@ __all__ = [
     "tile_row",
     "tile_set",
     "tile_store",
+    "tiles_begin",
+    "tiles_end",
+    "tiles_multiply",
+    "tiles_store",
+    "tiles_zero",
     "total",
     "transpose",
     "vector_type",

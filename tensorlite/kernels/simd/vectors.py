@@ -6,10 +6,11 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import cgutils, config, types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload as numba_overload, register_model
 
 from tensorlite.kernels.inside import Inside
+from tensorlite.kernels.processor import FEATURES
 from tensorlite.kernels.simd.constants import kept
 
 INT32 = ir.IntType(32)
@@ -23,18 +24,7 @@ def overload(function: Any, *, allocates: bool = False, **options: Any) -> Any:
     return numba_overload(function, jit_options=flags, **options)
 
 
-def _register_bits() -> int:
-    """Bits of the widest vector register of the CPU that Numba compiles for."""
-    if config.CPU_FEATURES:
-        has = {f[1:] for f in config.CPU_FEATURES.split(",") if f.startswith("+")}
-    elif config.CPU_NAME == "generic":
-        has = set()
-    else:
-        has = {name for name, there in llvm.get_host_cpu_features().items() if there}
-    return 512 if "avx512f" in has else 256 if "avx" in has else 128
-
-
-REGISTER_BITS = _register_bits()
+REGISTER_BITS = 512 if "avx512f" in FEATURES else 256 if "avx" in FEATURES else 128
 MANY_REGISTERS = REGISTER_BITS == 512 or not llvm.get_default_triple().startswith(("x86", "i"))
 AMD = llvm.get_host_cpu_name().startswith("znver")
 
