@@ -5,13 +5,19 @@ from __future__ import annotations
 import functools
 
 from benchmarks.harness import Bench, Result
-from tensorlite.kernels import machine
+from tensorlite.kernels import machine, simd
 
 
 @functools.cache
 def peak(threads: int, quick: bool = False) -> float:
-    """float32 operations a second, a fused multiply-add counted as two."""
+    """Operations a second of float32 products, a term counted as two."""
     return machine.peak(threads, 0.2 if quick else 1.0)
+
+
+@functools.cache
+def vector_peak(threads: int, quick: bool = False) -> float:
+    """Those of fused multiply-adds, where products are made of something else."""
+    return machine.vector_peak(threads, 0.2 if quick else 1.0)
 
 
 @functools.cache
@@ -34,5 +40,7 @@ def run(bench: Bench) -> None:
             "memory read": (read_bandwidth(n, bench.quick), "B/s"),
             "memory copy": (copy_bandwidth(n, bench.quick), "B/s"),
         }
+        if simd.TILES:
+            figures["float32 peak of vectors"] = (vector_peak(n, bench.quick), "FLOP/s")
         for case, (speed, unit) in figures.items():
             bench.add(Result("machine", case, n, {"machine": speed}, unit=unit))

@@ -52,6 +52,11 @@ def _roofline(pyplot: Any, results: list[Result]) -> Any:
         knee = peak / memory
         axis.plot([low, knee, high], [low * memory / 1e9, peak / 1e9, peak / 1e9], "k-", lw=1.5)
         axis.text(high, peak / 1e9 * 1.06, f"peak {peak / 1e9:.0f} GFLOP/s", ha="right")
+        vectors = ceilings.get(("float32 peak of vectors", n))
+        if vectors:
+            axis.plot([vectors / memory, high], [vectors / 1e9] * 2, "k--", lw=1.0)
+            text = f"of vectors {vectors / 1e9:.0f} GFLOP/s"
+            axis.text(high, vectors / 1e9 * 1.06, text, ha="right")
         for result in (r for r in counted if r.threads == n):
             intensity = result.flops / result.bytes
             for side, seconds in result.value.items():

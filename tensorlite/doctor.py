@@ -20,6 +20,7 @@ import numpy as np
 
 from tensorlite.kernels import cache as disk, jit, machine, simd
 from tensorlite.kernels.matmul import product
+from tensorlite.kernels.processor import FEATURES
 
 PACKAGES = ("tensorlite", "numpy", "numba", "llvmlite", "safetensors")
 
@@ -67,15 +68,23 @@ def processor() -> Iterator[Finding]:
     features = llvm.get_host_cpu_features()
     known = [
         name
-        for name in ("avx512f", "avx2", "fma", "avx512vnni", "neon", "sve")
+        for name in ("avx512f", "avx2", "fma", "avx512vnni", "amx-bf16", "neon", "sve")
         if features.get(name)
     ]
     bits = simd.REGISTER_BITS
     yield Finding(
         "processor",
         f"{processor_name()} ({processor_kind()}), {jit.cores()} of {os.cpu_count()} cores "
-        f"for this process; SIMD of {bits} bits ({', '.join(known) or 'baseline'})",
+        f"for this process; SIMD of {bits} bits ({', '.join(known) or 'baseline'})"
+        f"{'; float32 products by tile registers' if simd.TILES else ''}",
     )
+    if {"avx512f", "amx-tile", "amx-bf16"} <= FEATURES and not simd.TILES:
+        yield Finding(
+            "processor",
+            "it has tile registers (AMX), but the system does not let this process use them: "
+            "float32 products run at half their speed",
+            "run on Linux 5.16 or newer, outside containers that forbid arch_prctl",
+        )
     if platform.machine() in ("x86_64", "AMD64") and not features.get("fma"):
         yield Finding(
             "processor",

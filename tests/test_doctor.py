@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tensorlite import __main__ as command, doctor
-from tensorlite.kernels import cache, jit
+from tensorlite.kernels import cache, jit, simd
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,6 +34,15 @@ def test_speeds_are_measured_on_one_thread_and_on_all(monkeypatch):
     jit.set_num_threads(before)
     assert texts[0].startswith("1 thread:") and texts[1].startswith("2 threads:")
     assert all("GFLOP/s" in text and "GB/s" in text for text in texts[:2])
+
+
+def test_tile_registers_that_the_system_keeps_are_a_finding(monkeypatch):
+    monkeypatch.setattr(doctor, "FEATURES", {"avx512f", "amx-tile", "amx-bf16"})
+    monkeypatch.setattr(simd, "TILES", False)
+    assert "Linux 5.16" in remedies(doctor.processor())[0]
+    monkeypatch.setattr(simd, "TILES", True)
+    findings = list(doctor.processor())
+    assert "by tile registers" in findings[0].text and not remedies(findings)
 
 
 def test_launches_are_timed():

@@ -34,10 +34,10 @@ def _split_rows(parts, plane, a, m, k):
 
 
 @inline
-def _chains(parts, plane, i, b, j, step, ahead):
-    """For each product of parts and each of two vectors, the chain over 16 terms."""
+def _chains(parts, plane, i, b, j, step, terms, ahead):
+    """For each product of parts and each of two vectors, the chain over 16 terms or fewer."""
     chains = simd.tile(b, PRODUCTS, 2)
-    for p in range(PAIRS):
+    for p in range(min(PAIRS, terms)):
         simd.prefetch(b, j + p * step + ahead)
         simd.prefetch(b, j + p * step + ahead + PAIRS)
         chains = simd.outer_parts(chains, parts, i + p, plane, b, j + p * step)
@@ -45,10 +45,10 @@ def _chains(parts, plane, i, b, j, step, ahead):
 
 
 @inline
-def _add_step(sums, to, parts, plane, i, b, j, step, ahead):
+def _add_step(sums, to, parts, plane, i, b, j, step, terms, ahead):
     """sums[to:][:32] += a step of a row's product with b[j + p step :][:32], p < 32."""
-    first = _chains(parts, plane, i, b, j, step, ahead)
-    second = _chains(parts, plane, i + PAIRS, b, j + PAIRS * step, step, ahead)
+    first = _chains(parts, plane, i, b, j, step, terms, ahead)
+    second = _chains(parts, plane, i + PAIRS, b, j + PAIRS * step, step, terms - PAIRS, ahead)
     t = simd.add_chains(simd.tile_load(sums, to, 0, 1, 2), first, second)
     simd.tile_store(sums, to, 0, t)
 
@@ -82,7 +82,7 @@ def _add_steps(sums, parts, plane, b, b_row, b_column, jump, m, n, k, j, p, bloc
     if b_column == 1 and p + DEEP <= k and columns == SIDE:
         ahead = ROWS_AHEAD * b_row if jump == 1 else AHEAD
         for r in range(m):
-            _add_step(sums, r * SIDE, parts, plane, r * deep + p, b, at, b_row, ahead)
+            _add_step(sums, r * SIDE, parts, plane, r * deep + p, b, at, b_row, DEEP, ahead)
     else:
         if b_row == 1:  # of the next panel as much, in the order in which it lies
             next_panel = (j + SIDE) * jump + SIDE * p
@@ -90,7 +90,7 @@ def _add_steps(sums, parts, plane, b, b_row, b_column, jump, m, n, k, j, p, bloc
                 simd.prefetch_to_l2(b, next_panel + i)
         _copy(block, b, at, b_row, b_column, min(DEEP, k - p), columns)
         for r in range(m):
-            _add_step(sums, r * SIDE, parts, plane, r * deep + p, block, 0, SIDE, 0)
+            _add_step(sums, r * SIDE, parts, plane, r * deep + p, block, 0, SIDE, k - p, 0)
 
 
 @allocating

@@ -11,11 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tensorlite.kernels import simd
+from tensorlite.kernels import parts, simd
 from tensorlite.kernels.jit import get_num_threads, inline, kernel, parallel_for, set_num_threads
 
 ROWS, COLUMNS = simd.TILE_ROWS, simd.TILE_COLUMNS
 DEPTH = 64  # the panels stay in L1: 64 x 12 of a, 64 x 32 of b are 11 KB
+STEPS = 2  # of a product by tile registers: 24 KB of both operands
 READ = 8  # vectors a round, in chains of their own: one chain would wait for its own additions
 
 
@@ -33,6 +34,23 @@ def _multiply_add(task, out, a, b, rounds):
 @kernel
 def _multiply_adds(out, a, b, rounds, tasks):
     parallel_for(_multiply_add, tasks, (out, a, b, rounds))
+
+
+@inline
+def _multiply_tiles(task, out, a, b, rounds):
+    """The same of tile registers; out takes a tile of c of 32 x 32 from each task."""
+    simd.tiles_begin()
+    simd.tiles_zero(2, 2)
+    for i in range(rounds):
+        step = i % STEPS * parts.STEP
+        simd.tiles_multiply(a, step, b, step, 2, 2)
+    simd.tiles_store(out, task * parts.SIZE, 2, 2)
+    simd.tiles_end()
+
+
+@kernel
+def _multiplies_of_tiles(out, a, b, rounds, tasks):
+    parallel_for(_multiply_tiles, tasks, (out, a, b, rounds))
 
 
 @inline
@@ -80,8 +98,20 @@ def launch(marks):
     parallel_for(_mark, marks.size, (marks,))
 
 
-def peak(threads: int, seconds: float = 0.3, dtype: type[np.floating] = np.float32) -> float:
-    """Fused multiply-adds from registers and L1, in operations a second (two each)."""
+def peak(threads: int, seconds: float = 0.3) -> float:
+    """float32 products from registers and L1, in operations a second: a multiplication and an
+    addition of each term. By tile registers, where there are any; see parts.py."""
+    if not simd.TILES:
+        return vector_peak(threads, seconds)
+    a, b = (np.ones((STEPS + 1) * parts.STEP, np.float32) for _ in range(2))
+    out = np.empty(threads * parts.SIZE, np.float32)
+    rounds = 10_000  # about 2 ms
+    work = 2.0 * parts.SIZE * parts.DEEP * rounds * threads
+    return work / _best(threads, seconds, lambda: _multiplies_of_tiles(out, a, b, rounds, threads))
+
+
+def vector_peak(threads: int, seconds: float = 0.3, dtype: type[np.floating] = np.float32) -> float:
+    """Fused multiply-adds of vectors from registers and L1, in operations a second (two each)."""
     width = COLUMNS * simd.REGISTER_BITS // (8 * np.dtype(dtype).itemsize)
     a, b = np.ones(ROWS * DEPTH, dtype), np.full(width * DEPTH, 1e-6, dtype)
     out = np.empty(threads * ROWS * width, dtype)
