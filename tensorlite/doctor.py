@@ -83,12 +83,13 @@ def processor() -> Iterator[Finding]:
             "processor",
             "it has tile registers (AMX), but the system does not let this process use them: "
             "float32 products run at half their speed",
-            "run on Linux 5.16 or newer, outside containers that forbid arch_prctl",
+            "unset TENSORLITE_TILES; run on Linux 5.16 or newer, outside containers that forbid "
+            "arch_prctl; import tensorlite before what gives signals a small stack of their own",
         )
     if platform.machine() in ("x86_64", "AMD64") and not features.get("fma"):
         yield Finding(
             "processor",
-            "there are no fused multiply-adds, which all products are made of: they are emulated, "
+            "there are no fused multiply-adds, which products are made of: they are emulated, "
             "right but slow",
             "use a machine or an emulator with AVX2 and FMA",
         )

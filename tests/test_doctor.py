@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tensorlite import __main__ as command, doctor
-from tensorlite.kernels import cache, jit, simd
+from tensorlite.kernels import cache, jit, processor, simd
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,6 +43,15 @@ def test_tile_registers_that_the_system_keeps_are_a_finding(monkeypatch):
     monkeypatch.setattr(simd, "TILES", True)
     findings = list(doctor.processor())
     assert "by tile registers" in findings[0].text and not remedies(findings)
+
+
+def test_tile_registers_can_be_left_alone():
+    code = "from tensorlite.kernels import processor; print(processor.TILES)"
+    environment = {**os.environ, processor.SWITCH: "0"}
+    told = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert told.stdout == "False\n"
 
 
 def test_launches_are_timed():

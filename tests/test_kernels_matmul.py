@@ -211,6 +211,20 @@ def test_infinities_and_nans_pass_through(m):
     assert np.isfinite(np.delete(c, [2, 66], axis=1)).all()
 
 
+def test_sums_that_are_flushed_to_minus_zero_are_the_same_alone():
+    """k ends within a step: what of it is added as 0 among many rows is so alone, too."""
+    two = 2.0 ** -np.arange(80)
+    a, b = np.zeros((40, 20)), np.zeros((20, 40))
+    a[:, :4] = [
+        two[58] + two[67], -two[58], -two[54] * (1 + two[9] + two[18] + two[23]), two[54] + two[63],
+    ]  # fmt: skip
+    b[:4] = two[[59, 59, 54, 54], None]
+    a[:, [15, 19]], b[[15, 19]] = -two[70], two[70]
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    many, alone = matmul.product(a, b), matmul.product(a[:1], b)
+    assert np.array_equal(many[:1].view(np.uint32), alone.view(np.uint32))
+
+
 @given(
     m=st.sampled_from([1, 2, 20, 40]),
     k=st.sampled_from([3, 40, 300]),

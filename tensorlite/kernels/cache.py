@@ -1,10 +1,10 @@
 """Compiled kernels on disk: one file per function and signature.
 
 The folder is named after a hash of all kernel sources, the versions of Numba, llvmlite and NumPy,
-and the CPU: Numba's own cache looks at one source file only, and goes stale when a helper in
-another file changes. Every file carries a checksum of its content and of what it is for, and is
-written beside and renamed, so a torn, foreign or concurrently written file is never more than a
-reason to compile again.
+and the CPU with what the system lets it use: Numba's own cache looks at one source file only, and
+goes stale when a helper in another file changes. Every file carries a checksum of its content and
+of what it is for, and is written beside and renamed, so a torn, foreign or concurrently written
+file is never more than a reason to compile again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Few rows of a by a matrix, in the order of parts.py, computed by vectors.
 
 Decoding reads a matrix once for a row or two, and 16 rows of a tile register would wait for it to
-be packed. The same chains of fused multiply-adds take 6 instructions a vector of b and row, and
-its parts another 6: .55 of the time that memory takes for it on a Sapphire Rapids.
+be packed; so they would in a product that is tiny. The same chains of fused multiply-adds take 6
+instructions a vector of b and row, and its parts another 6: .55 of the time that memory takes for
+it on a Sapphire Rapids.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ def _split_rows(parts, plane, a, m, k):
 
 @inline
 def _chains(parts, plane, i, b, j, step, terms, ahead):
-    """For each product of parts and each of two vectors, the chain over 16 terms or fewer."""
+    """For each product of parts and each of two vectors, the chain over 16 terms, or over
+    fewer and a 0, which makes a sum of -0 what it is where all 16 are added."""
     chains = simd.tile(b, PRODUCTS, 2)
-    for p in range(min(PAIRS, terms)):
+    for p in range(min(PAIRS, terms + 1)):
         simd.prefetch(b, j + p * step + ahead)
         simd.prefetch(b, j + p * step + ahead + PAIRS)
         chains = simd.outer_parts(chains, parts, i + p, plane, b, j + p * step)

@@ -13,7 +13,7 @@ It is bound by the memory that b lies in, and so by how well memory is read ahea
   not overlap costs a fifth. While a strip of columns is computed, the next one is asked for in the
   order in which it lies in memory (26 -> 32 GB/s where memory has 40).
 
-The order of additions is that of gemm.py, to the bit.
+The order of additions is that of gemm.py's multiply-adds, to the bit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ import numpy as np
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
-# The order of additions: one chain of FMAs over each block of KC, the blocks added in turn. In the
-# packed product 12 x 256 of a and 256 x 32 of b pass through L1; longer blocks gained nothing.
+# The order of additions: one chain of FMAs over each block of KC, the blocks added in turn; for tile
+# registers see parts.py. In the packed product 12 x 256 of a and 256 x 32 of b pass through L1;
+# longer blocks gained nothing.
 KC = 256
 COLUMNS = simd.TILE_COLUMNS  # vectors of a panel
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch

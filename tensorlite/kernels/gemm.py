@@ -12,11 +12,11 @@ The blocking is Goto's (Goto and van de Geijn, "Anatomy of high-performance matr
   A small b is packed by each thread for itself, and where a has few rows a panel at a time.
 - A task owns a block of c. It packs its rows of a, one KC or some, into a buffer that stays in L2,
   and runs the micro-kernel: TILE_ROWS x TILE_COLUMNS vectors of c in registers, over one KC block
-  (tile.py). A transposed a, as gradients of weights have it, needs no transposing (packing.py).
+  (tile.py), or 2 x 2 tile registers (parts.py).
 - While a tile's products run, it asks for what comes next: its lines of c, a share of the next
   panel of b, and of the rows of a that are packed after these (errands.py).
-- A whole tile goes from registers to c. Edges go through the same micro-kernel on panels padded
-  with zeros, and through a buffer, of which what exists is stored.
+- A whole tile of vectors goes from registers to c. Edges go through the same micro-kernel on panels
+  padded with zeros, and through a buffer, of which what exists is stored.
 - Few rows (decoding) never pack: see few_rows.py and few_parts.py.
 
 This is written for both kinds of tiles; what differs is in ways.py.
@@ -156,7 +156,7 @@ def _strip(
     after, pre, y,
 ):  # fmt: skip
     """The product for `span` columns. All rows of a are packed, as many blocks of KC at a time as
-    stay in L2; each panel of b is packed into L1 and used at once, while the lines of the next one
+    stay in L2; each panel of b is packed and used at once, while the lines of the next one
     are fetched. The blocks that a is packed for follow each other, so c comes from memory once for
     all of them, not once for each (144 x 768 x 50,257 .84 to .86 of the time)."""
     width = COLUMNS * simd.lanes(c)
@@ -234,7 +234,7 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
     """c[i, j] (+)= sum_k a[i, k] b[k, j] + bias[j]; flat arrays, strides in elements.
 
     after: what happens to each finished tile of c, while it is in L1; see epilogue.py. 0: nothing
-    b_column: READY says that b lies in panels, b[panel][k][column], and needs no packing
+    b_column: READY says that b lies in panels, b[panel][k][column], which vectors read as they are
     """
     width = COLUMNS * simd.lanes(c)
     rows = tile_rows(c)

@@ -141,8 +141,8 @@ def panel_product(
     """c = a @ b + bias where b[k, j] = panels[j // w, k, j % w], and the activation `name` of c.
 
     a (M, K), panels (ceil(n / w), K, w) contiguous with w = panel_width(dtype), bias (n) -> (M, n)
-    twice, c itself if there is no activation. The same bits as `product` and `linear_activation`,
-    with nothing to pack.
+    twice, c itself if there is no activation. The same bits as `product` and `linear_activation`.
+    Vectors read panels as they lie; for tile registers they are packed, without transposing.
     """
     m, k = a.shape
     c = np.empty((m, n), a.dtype)

@@ -59,6 +59,16 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     chain(t, x, i, v)                    for r: v = fma(x[i + r], t[r, 0], v), in this order
     multiply(c, ..., a, ..., b, ...)     c (+)= a b: the loop over `outer` as a function of its own
 
+Parts of float32, and the processor's tile registers for them; see kernels/parts.py:
+
+    is_parted(x)                         whether products of x's type are made of parts here
+    split(v)  split_pairs(v, w)          three parts of v; pairs of bfloat16 of v's parts and w's
+    outer_parts(t, a, i, plane, b, j)    as outer, for each product of parts
+    add_chains(t, first, second)         t + (first[p] + second[p]) for each product p in turn
+    tiles_begin() tiles_end()            around the use of tile registers
+    tiles_zero tiles_multiply tiles_store    a tile of c of up to 2 x 2 of them
+    flush_denormals()  restore_denormals(before)    around what is computed as they compute
+
 Nothing here lets the compiler choose an order of additions, so results are the same bits wherever
 a function is inlined. Source of the approach: numba.extending's intrinsics over LLVM's vectors.
 """
