@@ -23,9 +23,9 @@ import numpy as np
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 
-# The order of additions: one chain of FMAs over each block of KC, the blocks added in turn; for tile
-# registers see parts.py. In the packed product 12 x 256 of a and 256 x 32 of b pass through L1;
-# longer blocks gained nothing.
+# The order of additions: one chain of FMAs over each block of KC, the blocks added in turn; that of
+# tile registers is in parts.py. In the packed product 12 x 256 of a and 256 x 32 of b pass through
+# L1; longer blocks gained nothing.
 KC = 256
 COLUMNS = simd.TILE_COLUMNS  # vectors of a panel
 SMALL = 1 << 17  # multiply-adds below which a second thread does not pay for its launch
