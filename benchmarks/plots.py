@@ -56,7 +56,7 @@ def _roofline(pyplot: Any, results: list[Result]) -> Any:
         if vectors:
             axis.plot([vectors / memory, high], [vectors / 1e9] * 2, "k--", lw=1.0)
             text = f"of vectors {vectors / 1e9:.0f} GFLOP/s"
-            axis.text(high, vectors / 1e9 * 1.06, text, ha="right")
+            axis.text(high, vectors / 1e9 * 0.94, text, ha="right", va="top")
         for result in (r for r in counted if r.threads == n):
             intensity = result.flops / result.bytes
             for side, seconds in result.value.items():
