@@ -21,7 +21,7 @@ from tensorlite.kernels.parts import DEEP, SIDE
 Array = np.ndarray
 
 # Up to this many rows, packing b would cost more than it saves; and a product of parts of up to so
-# many steps of a row by a panel (8 x 8 by 8 x 8: 10 -> 6 us).
+# many steps of a row by a panel (8 x 8 by 8 x 8: 10 -> 8 us).
 SKINNY = {np.dtype(np.float32): MOST if simd.TILES else 8, np.dtype(np.float64): 8}
 TINY = 16
 

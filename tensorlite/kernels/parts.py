@@ -159,11 +159,12 @@ AT, COUNT, COLUMNS, BIAS_AT, ADD, LAST, A_AT, B_AT, DEPTH, MENDED, SLOT = range(
 WAITING = 11  # of these numbers
 SIZE = SIDE * SIDE
 
-_finish = apart(source(finish))  # inlined where a tile is left, it takes four seconds to compile
+_finish = apart(source(finish))  # long, and called for some rows at a time
 
 
 @inline
 def is_finite(tile, at, rows, columns):
+    """Whether all sums of some rows are."""
     s0, s1 = simd.zero(tile), simd.zero(tile)
     for r in range(rows):
         s0 = simd.fma(simd.load(tile, at + r * SIDE), 0.0, s0)
@@ -175,7 +176,7 @@ def is_finite(tile, at, rows, columns):
 @apart
 def mend(tile, at, a, a_at, a_row, a_column, b, b_at, b_row, b_column, depth, rows, columns):
     """Make sums anew that are not finite: by one chain of fused multiply-adds. Behind both buffers
-    there is room for a tile and a row of b. Some seven times slower, and hardly ever needed."""
+    there is room for a tile and a row of b. Much slower, and hardly ever needed."""
     sums, line = 2 * SIZE, 3 * SIZE
     tile[sums : line + SIDE] = 0
     for k in range(depth):
