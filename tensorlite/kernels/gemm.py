@@ -91,7 +91,7 @@ def _block(
     tile, waiting = simd.scratch(c, tile_room(c)), np.zeros(WAITING, np.int64)
     tiles = groups * ((j1 - j0 + width - 1) // width)
     origin, ending = (a, a_row, a_column, b, b_row, b_column), (bias, after, pre, y)
-    begin(c)
+    begin(c, rows)
     for k0 in range(0, k, KC):
         depth = min(KC, k - k0)
         turns = depth // TURN
@@ -173,7 +173,7 @@ def _strip(
     space = simd.scratch(c, room(c))
     nothing = plain(0), plain(0), plain(0), plain(0)
     origin, ending = (a, a_row, a_column, b, b_row, b_column), (bias, after, pre, y)
-    begin(c)
+    begin(c, m)
     for first in range(0, k, together):
         stop = min(k, first + together)
         for k0 in range(first, stop, KC):

@@ -69,8 +69,11 @@ def inline(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def apart(function: Callable[P, R]) -> Callable[P, R]:
-    """As `inline`, but a function that is called: for what is long, and not the innermost loop."""
-    return numba.njit(**FLAGS, **_INSIDE, _nrt=False)(function)
+    """As `inline`, but a function that is called: for what is long, and not the innermost loop.
+
+    `forceinline` is named, or it would be that of the function that is compiled around this one.
+    """
+    return numba.njit(**FLAGS, **_INSIDE, _nrt=False, forceinline=False)(function)
 
 
 def source(function: Callable[P, R]) -> Callable[P, R]:

@@ -39,7 +39,7 @@ def _multiply_adds(out, a, b, rounds, tasks):
 @inline
 def _multiply_tiles(task, out, a, b, rounds):
     """The same of tile registers; out takes a tile of c of 32 x 32 from each task."""
-    simd.tiles_begin()
+    simd.tiles_begin(parts.PAIRS)
     simd.tiles_zero(2, 2)
     for i in range(rounds):
         step = i % STEPS * parts.STEP

@@ -68,14 +68,16 @@ def _(x, panels, k):
     return lambda x, panels, k: panels * width * k
 
 
-def begin(x):
-    """Before a thread computes tiles of x's type."""
+def begin(x, rows):
+    """Before a thread computes tiles of x's type, of so many rows of c in all."""
     raise NotImplementedError
 
 
 @simd.overload(begin)
-def _(x):
-    return (lambda x: simd.tiles_begin()) if simd.is_parted(x) else (lambda x: None)
+def _(x, rows):
+    if simd.is_parted(x):
+        return lambda x, rows: simd.tiles_begin(min(rows, parts.PAIRS))
+    return lambda x, rows: None
 
 
 def end(x):

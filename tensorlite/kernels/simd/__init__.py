@@ -65,7 +65,7 @@ Parts of float32, and the processor's tile registers for them; see kernels/parts
     split(v)  split_pairs(v, w)          three parts of v; pairs of bfloat16 of v's parts and w's
     outer_parts(t, a, i, plane, b, j)    as outer, for each product of parts
     add_chains(t, first, second)         t + (first[p] + second[p]) for each product p in turn
-    tiles_begin() tiles_end()            around the use of tile registers
+    tiles_begin(rows)  tiles_end()       around the use of tile registers
     tiles_zero tiles_multiply tiles_store    a tile of c of up to 2 x 2 of them
     flush_denormals()  restore_denormals(before)    around what is computed as they compute
 

@@ -51,18 +51,23 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
 
 
 @intrinsic
-def tiles_begin(typing):
-    """Before this thread's tile registers are used: eight of 16 rows of 64 bytes."""
+def tiles_begin(typing, rows):
+    """Before this thread's tile registers are used: eight of 64 bytes a row, and of 16 rows, or of
+    as few as there are of a and c. A product of registers takes a cycle a row."""
 
     def codegen(context, builder, signature, args):
         # The palette, 14 bytes of nothing, then bytes of a row (two bytes each) and rows of all 8.
         settings = bytes([1]) + bytes(15) + bytes([64, 0] * 8) + bytes(16) + bytes([16] * 8)
-        text = cgutils.make_bytearray(settings.ljust(64, b"\0"))
-        where = cgutils.global_constant(builder, "tile_registers", text)
+        whole = ir.ArrayType(ir.IntType(8), 64)
+        where = cgutils.alloca_once(builder, whole)
+        builder.store(ir.Constant(whole, bytearray(settings.ljust(64, b"\0"))), where)
+        count = builder.trunc(args[0], ir.IntType(8))
+        for register in range(6):
+            builder.store(count, cgutils.gep_inbounds(builder, where, 0, 48 + register))
         _assembler(builder, "ldtilecfg ($0)", [where])
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(types.intp), codegen
 
 
 @intrinsic
