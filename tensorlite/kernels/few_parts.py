@@ -34,22 +34,26 @@ def _split_rows(parts, plane, a, m, k):
 
 
 @inline
-def _chains(parts, plane, i, b, j, step, terms, ahead):
+def _chains(parts, plane, i, b, j, step, terms, asked, ask, stride):
     """For each product of parts and each of two vectors, the chain over 16 terms, or over
-    fewer and a 0, which makes a sum of -0 what it is where all 16 are added."""
+    fewer and a 0, which makes a sum of -0 what it is where all 16 are added. A term asks for as
+    much as it takes: asked[ask + p stride :][:32]."""
     chains = simd.tile(b, PRODUCTS, 2)
     for p in range(min(PAIRS, terms + 1)):
-        simd.prefetch(b, j + p * step + ahead)
-        simd.prefetch(b, j + p * step + ahead + PAIRS)
+        simd.prefetch(asked, ask + p * stride)
+        simd.prefetch(asked, ask + p * stride + PAIRS)
         chains = simd.outer_parts(chains, parts, i + p, plane, b, j + p * step)
     return chains
 
 
 @inline
-def _add_step(sums, to, parts, plane, i, b, j, step, terms, ahead):
+def _add_step(sums, to, parts, plane, i, b, j, step, terms, asked, ask, stride):
     """sums[to:][:32] += a step of a row's product with b[j + p step :][:32], p < 32."""
-    first = _chains(parts, plane, i, b, j, step, terms, ahead)
-    second = _chains(parts, plane, i + PAIRS, b, j + PAIRS * step, step, terms - PAIRS, ahead)
+    first = _chains(parts, plane, i, b, j, step, terms, asked, ask, stride)
+    second = _chains(
+        parts, plane, i + PAIRS, b, j + PAIRS * step, step, terms - PAIRS, asked,
+        ask + PAIRS * stride, stride,
+    )  # fmt: skip
     t = simd.add_chains(simd.tile_load(sums, to, 0, 1, 2), first, second)
     simd.tile_store(sums, to, 0, t)
 
@@ -76,22 +80,25 @@ def _copy(block, b, at, row, column, terms, columns):
 
 
 @apart
-def _add_steps(sums, parts, plane, b, b_row, b_column, jump, m, n, k, j, p, block):
-    """sums[r] += a step of the product of row r, from term p on, with a panel of b, from j on."""
-    deep = plane // m
-    at, columns = p * b_row + j * jump, min(SIDE, n - j)
-    if b_column == 1 and p + DEEP <= k and columns == SIDE:
-        ahead = ROWS_AHEAD * b_row if jump == 1 else AHEAD
-        for r in range(m):
-            _add_step(sums, r * SIDE, parts, plane, r * deep + p, b, at, b_row, DEEP, ahead)
-    else:
-        if b_row == 1:  # of the next panel as much, in the order in which it lies
-            next_panel = (j + SIDE) * jump + SIDE * p
-            for i in range(0, SIDE * DEEP, PAIRS):
-                simd.prefetch_to_l2(b, next_panel + i)
-        _copy(block, b, at, b_row, b_column, min(DEEP, k - p), columns)
-        for r in range(m):
-            _add_step(sums, r * SIDE, parts, plane, r * deep + p, block, 0, SIDE, k - p, 0)
+def _add_steps(sums, to, parts, plane, b, b_row, b_column, jump, m, n, k, j, p, stop, block):
+    """sums[to + r SIDE :][:32] += the product of row r with a panel of b, from column j on, for the
+    terms from p to stop."""
+    deep, columns = plane // m, min(SIDE, n - j)
+    while p < stop:
+        at = p * b_row + j * jump
+        if b_column == 1 and p + DEEP <= k and columns == SIDE:
+            ask = at + (ROWS_AHEAD * b_row if jump == 1 else AHEAD)
+            for r in range(m):
+                x = r * deep + p
+                _add_step(sums, to + r * SIDE, parts, plane, x, b, at, b_row, DEEP, b, ask, b_row)
+        else:
+            _copy(block, b, at, b_row, b_column, min(DEEP, k - p), columns)
+            # Of the next panel as much, in the order in which it lies.
+            ask, line = ((j + SIDE) * jump + SIDE * p, SIDE) if b_row == 1 else (at, b_row)
+            for r in range(m):
+                x = r * deep + p
+                _add_step(sums, to + r * SIDE, parts, plane, x, block, 0, SIDE, k - p, b, ask, line)
+        p += DEEP
 
 
 @allocating
@@ -102,18 +109,18 @@ def _panels(task, a, parts, b, b_row, b_column, jump, c, bias, accumulate, m, n,
     sums, block = simd.scratch(c, STRETCH * m * SIDE), simd.scratch(c, DEEP * SIDE)
     spare = simd.scratch(c, 3 * SIZE + SIDE)
     end = min(n, (task + 1) * run * SIDE)
-    wide = STRETCH * SIDE if jump == 1 else SIDE
+    wide, deep = (STRETCH * SIDE, DEEP) if jump == 1 else (SIDE, KC)  # read in one go
     for first in range(task * run * SIDE, end, wide):
         stop = min(end, first + wide)
         for k0 in range(0, k, KC):
             depth = min(KC, k - k0)
             sums[:] = 0
             before = simd.flush_denormals()
-            for p in range(k0, k0 + depth, DEEP):
+            for p in range(k0, k0 + depth, deep):
                 for j in range(first, stop, SIDE):
                     _add_steps(
-                        sums[(j - first) * m :], parts, plane, b, b_row, b_column, jump, m, n, k, j,
-                        p, block,
+                        sums, (j - first) * m, parts, plane, b, b_row, b_column, jump, m, n, k, j,
+                        p, min(p + deep, k0 + depth), block,
                     )  # fmt: skip
             simd.restore_denormals(before)
             last = k0 + depth == k and bias.size > 0
