@@ -23,9 +23,12 @@ from pathlib import Path
 
 from tensorlite import nn, optim
 from tensorlite.autograd import no_grad
-from tensorlite.creation import arange, zeros
+from tensorlite.creation import arange, ones, zeros
 from tensorlite.dtypes import dtype, float32
 from tensorlite.kernels import cache
+from tensorlite.kernels.activation import gelu_tanh_backward
+from tensorlite.kernels.cross_entropy import cross_entropy_in_place
+from tensorlite.kernels.elementwise import sum_by_kernel
 from tensorlite.kernels.jit import cores
 from tensorlite.kernels.norm import layer_norm_backward
 from tensorlite.nn import functional as F
@@ -90,7 +93,7 @@ AHEAD = "TENSORLITE_AHEAD"
 
 
 def compile_ahead(parent: int) -> None:
-    """What a training step compiles after its products, the longest first; no product itself.
+    """What a training step compiles beside its products, what it waits for first to begin with.
 
     parent: the process that it is done for; without it, there is no hurry any more
     """
@@ -101,7 +104,7 @@ def compile_ahead(parent: int) -> None:
 
     def optimizer() -> None:
         weight = nn.Parameter(zeros(ROWS, WIDTH))
-        weight.grad = zeros(ROWS, WIDTH)
+        weight.grad = ones(ROWS, WIDTH)  # to be clipped
         nn.utils.clip_grad_norm_([weight], 1.0)
         optim.AdamW([weight], lr=1e-3).step()
 
@@ -109,10 +112,20 @@ def compile_ahead(parent: int) -> None:
         x, weight, row = (zeros(*shape).numpy() for shape in ((ROWS, WIDTH), (WIDTH,), (ROWS,)))
         layer_norm_backward(x, x, weight, row, row)
 
+    def loss() -> None:
+        logits, targets = zeros(ROWS * VOCABULARY).numpy(), arange(ROWS).numpy()
+        losses = zeros(ROWS).numpy()
+        cross_entropy_in_place(logits, targets, -100, losses[:1], losses, losses, True)
+
+    def elements() -> None:
+        x = zeros(ROWS, WIDTH).numpy()
+        sum_by_kernel(x, x)
+        gelu_tanh_backward(x, x)
+
     def embedding() -> None:
         nn.Embedding(VOCABULARY, WIDTH)(arange(ROWS)).sum().backward()
 
-    stages: tuple[Callable[[], None], ...] = (attention, norm, optimizer, embedding)
+    stages: tuple[Callable[[], None], ...] = (attention, norm, loss, elements, embedding, optimizer)
     for stage in stages:
         if os.getppid() != parent:
             return

@@ -12,6 +12,8 @@ from tensorlite.kernels import (
     attention,
     attention_backward,
     cache,
+    cross_entropy,
+    elementwise,
     norm,
     optimizer,
     rows,
@@ -23,7 +25,10 @@ AHEAD = (
     attention_backward._attention_backward,
     norm._norm_backward,
     optimizer._sum_of_squares,
+    optimizer._scale,
     optimizer._adamw,
+    cross_entropy.cross_entropy_in_place,
+    elementwise._add,
     rows._embedding_backward,
 )
 

@@ -243,7 +243,8 @@ def _rows(task, x, targets, ignore_index, smoothing, scales, losses, keep, rows)
 
 
 @kernel
-def _cross_entropy_in_place(x, targets, ignore_index, smoothing, scales, losses, keep):
+def cross_entropy_in_place(x, targets, ignore_index, smoothing, scales, losses, keep):
+    """The losses of rows of x, which with keep becomes the gradient of their sum, scaled."""
     rows = _rows_per_task(x, targets)
     tasks = (len(targets) + rows - 1) // rows
     parallel_for(_rows, tasks, (x, targets, ignore_index, smoothing, scales, losses, keep, rows))
@@ -278,7 +279,7 @@ def linear_cross_entropy(
         part = slice(begin, min(begin + step, rows))
         chunk = product(x[part], weight.T, out=logits[: part.stop - begin])
         flat = chunk.ravel()
-        _cross_entropy_in_place(
+        cross_entropy_in_place(
             flat, targets[part], ignore_index, s, scales[part], losses[part], any(needs)
         )
         if gx is not None:
