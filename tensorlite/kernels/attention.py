@@ -21,7 +21,7 @@ import math
 import numpy as np
 
 from tensorlite.kernels import pool, simd
-from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for, plain
+from tensorlite.kernels.jit import allocating, inline, kernel, parallel_for
 from tensorlite.kernels.panels import (
     COLUMNS,
     FEW,
@@ -168,7 +168,7 @@ def _chunk(
                 own = min(seen, (row + r) // heads + offset + 1 - key)
                 _weights(p, (r - first) * STRIDE, own, seen, top, sums, r)
             if seen > 0:
-                add_products(o, first * width, width, p, plain(0), v_block, v_at, v_step, seen, n)
+                add_products(o, first * width, width, p, 0, v_block, v_at, v_step, seen, n)
     for r in range(rows):
         t, h = (row + r) // heads, head * heads + (row + r) % heads
         total = simd.total(simd.load(sums, r * w))

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from tensorlite.kernels import pool, simd
-from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for, plain
+from tensorlite.kernels.jit import allocating, get_num_threads, inline, kernel, parallel_for
 from tensorlite.kernels.panels import (
     COLUMNS,
     ROWS,
@@ -186,7 +186,7 @@ def _piece(
                 if want_q and key == key_from:
                     _clear(gqueries, to, to + ROWS * width)
                 if want_q and seen > 0:
-                    add_products(gqueries, to, width, gp, at, keys, plain(0), width, seen, m)
+                    add_products(gqueries, to, width, gp, at, keys, 0, width, seen, m)
             for j in range(0, count if want_kv else 0, ROWS):
                 m = min(ROWS, count - j)
                 start = max(0, (key + j - offset) * heads - row)  # the first to see j

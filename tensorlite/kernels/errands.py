@@ -11,7 +11,7 @@ to .95, with vectors of 256 bits .94 to .98 in the mean.
 from __future__ import annotations
 
 from tensorlite.kernels import simd
-from tensorlite.kernels.jit import inline, plain
+from tensorlite.kernels.jit import inline
 from tensorlite.kernels.packing import LINE
 
 TURN = 16  # steps of a product from one errand to the next; even
@@ -23,9 +23,9 @@ def errand(x, at, row, rows, width, turns):
     """How a tile asks for `rows` rows of x, `width` elements each, four lines in each of so many
     turns -> start, d, e, step: those of the first turn are at start, start + d, start + e and
     start + d + e, and `step` further in each turn. What they do not reach is asked for at once."""
-    line, none = LINE // x.itemsize, plain(0)
+    line = LINE // x.itemsize
     if rows <= 0 or width <= 0:
-        return none, none, none, none
+        return 0, 0, 0, 0
     if width <= 2 * line and rows <= 2 * turns:  # two rows a turn
         return at, line, row, 2 * row
     step, reached = (width + turns - 1) // max(1, turns), 0
@@ -37,8 +37,8 @@ def errand(x, at, row, rows, width, turns):
         for i in range(0, width, line):
             simd.prefetch_to_l2(x, at + r * row + i)
     if reached > 1:
-        return at, row, 2 * row if reached > 2 else none, step
-    return (at, step >> 2, step >> 1, step) if reached == 1 else (at, none, none, none)
+        return at, row, 2 * row if reached > 2 else 0, step
+    return (at, step >> 2, step >> 1, step) if reached == 1 else (at, 0, 0, 0)
 
 
 @inline

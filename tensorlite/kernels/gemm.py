@@ -29,7 +29,7 @@ import numpy as np
 from tensorlite.kernels import pool, simd
 from tensorlite.kernels.errands import TURN, errand
 from tensorlite.kernels.few_rows import KC, SMALL
-from tensorlite.kernels.jit import allocating, kernel, parallel_for, plain
+from tensorlite.kernels.jit import allocating, kernel, parallel_for
 from tensorlite.kernels.packing import COLUMNS
 from tensorlite.kernels.ways import (
     WAITING,
@@ -68,7 +68,7 @@ READY = -1  # in place of a stride: see gemm
 def _pack(task, packed, b, base, row_stride, column_stride, jump, n, k, run):
     """Panels of b, for all threads."""
     space = simd.scratch(b, room(b))
-    pack_columns(task, packed, b, base, row_stride, column_stride, jump, n, k, run, space, plain(0))
+    pack_columns(task, packed, b, base, row_stride, column_stride, jump, n, k, run, space, 0)
 
 
 @allocating
@@ -139,14 +139,12 @@ def _part(
     width = COLUMNS * simd.lanes(c)
     panels, blocks = (n + width - 1) // width, (k + KC - 1) // KC
     packed = simd.scratch(c, columns_room(c, panels, k))
-    first = plain(0)
-    _pack(first, packed, b, first, b_row, b_column, b_column, n, k, panels * blocks)
+    _pack(0, packed, b, 0, b_row, b_column, b_column, n, k, panels * blocks)
     for i in range(task * rows, min(m, (task + 1) * rows), most(c)):
         count = min(most(c), (task + 1) * rows - i, m - i)
         _block(
-            first, a, i * a_row, a_row, a_column, b, first, b_row, b_column, b_column, packed,
-            plain(False), c, i * n, n, bias, first, accumulate, plain(True), count, n, k, count, n,
-            after, pre, y,
+            0, a, i * a_row, a_row, a_column, b, 0, b_row, b_column, b_column, packed, False, c,
+            i * n, n, bias, 0, accumulate, True, count, n, k, count, n, after, pre, y,
         )  # fmt: skip
 
 
@@ -171,7 +169,7 @@ def _strip(
     packed = simd.scratch(c, columns_room(c, wide, KC))
     tile, waiting = simd.scratch(c, tile_room(c)), np.zeros(WAITING, np.int64)
     space = simd.scratch(c, room(c))
-    nothing = plain(0), plain(0), plain(0), plain(0)
+    nothing = errand(a, 0, 0, 0, 0, 0)
     origin, ending = (a, a_row, a_column, b, b_row, b_column), (bias, after, pre, y)
     begin(c, m)
     for first in range(0, k, together):
@@ -197,7 +195,7 @@ def _strip(
                     apart, count = across, groups
                 elif b_column == 1:
                     apart, across, count = b_row, count, coming
-                ahead = plain(0)
+                ahead = 0
                 if few:
                     count, ahead = 0, following - source
                     if jump == 1:
@@ -206,8 +204,8 @@ def _strip(
                 if not ready:
                     columns = min(n - jb, panels * width)
                     pack_columns(
-                        plain(0), packed, b, source, b_row, b_column, jump, columns, depth, panels,
-                        space, ahead,
+                        0, packed, b, source, b_row, b_column, jump, columns, depth, panels, space,
+                        ahead,
                     )  # fmt: skip
                     here = (simd.address(packed) - simd.address(b)) // b.itemsize  # from b's first
                 each = (count + groups - 1) // groups
@@ -240,7 +238,7 @@ def gemm(a, a_row, a_column, b, b_row, b_column, c, bias, accumulate, m, n, k, a
     rows = tile_rows(c)
     jump, ready = b_column, False
     if b_column == READY:
-        b_row, b_column, jump, ready = width, plain(1), k, reads_panels(c)
+        b_row, b_column, jump, ready = width, 1, k, reads_panels(c)
     shared = m * n * k > SMALL
     threads = pool.load(pool.THREADS)
     if jump == b_column and shared and threads > 1 and n * k <= OWN and m >= least(c) * threads:
@@ -317,12 +315,11 @@ def _batch(
     width = COLUMNS * simd.lanes(c)
     panels, blocks = (n + width - 1) // width, (k + KC - 1) // KC
     packed = simd.scratch(c, columns_room(c, panels, k))
-    first, base = plain(0), b_bases[task]
-    _pack(first, packed, b, base, b_row, b_column, b_column, n, k, panels * blocks)
+    base = b_bases[task]
+    _pack(0, packed, b, base, b_row, b_column, b_column, n, k, panels * blocks)
     _block(
-        first, a, a_bases[task], a_row, a_column, b, base, b_row, b_column, b_column, packed,
-        plain(False), c, task * m * n, n, bias, first, plain(False), plain(True), m, n, k, m, n,
-        first, c, c,
+        0, a, a_bases[task], a_row, a_column, b, base, b_row, b_column, b_column, packed, False, c,
+        task * m * n, n, bias, 0, False, True, m, n, k, m, n, 0, c, c,
     )  # fmt: skip
 
 

@@ -54,6 +54,20 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": Inside}
 
 
+class _Inner(CPUDispatcher):
+    """What kernels call. Numba would compile it anew for each literal that it is called with; here
+    a literal is a number as any other, known where it is taken over."""
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return super().get_call_template([unliteral(kind) for kind in args], kws)
+
+
+def _inner(function: Callable[P, R], **flags: bool) -> Callable[P, R]:
+    dispatcher = numba.njit(**FLAGS, **_INSIDE, **flags)(function)
+    dispatcher.__class__ = _Inner
+    return dispatcher
+
+
 def inline(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function for use inside kernels; it is not cached, its callers are.
 
@@ -65,7 +79,7 @@ def inline(function: Callable[P, R]) -> Callable[P, R]:
     Counting is atomic, on words that all threads share: in attention's loop over rows it took 34 of
     49 ns a row.
     """
-    return numba.njit(**FLAGS, **_INSIDE, _nrt=False, forceinline=True)(function)
+    return _inner(function, _nrt=False, forceinline=True)
 
 
 def apart(function: Callable[P, R]) -> Callable[P, R]:
@@ -73,7 +87,7 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
 
     `forceinline` is named, or it would be that of the function that is compiled around this one.
     """
-    return numba.njit(**FLAGS, **_INSIDE, _nrt=False, forceinline=False)(function)
+    return _inner(function, _nrt=False, forceinline=False)
 
 
 def source(function: Callable[P, R]) -> Callable[P, R]:
@@ -84,19 +98,7 @@ def source(function: Callable[P, R]) -> Callable[P, R]:
 
 def allocating(function: Callable[P, R]) -> Callable[P, R]:
     """As `inline`, for a function that makes arrays: a task as a whole, not its inner loops."""
-    return numba.njit(**FLAGS, **_INSIDE)(function)
-
-
-@intrinsic
-def plain(typing, x):
-    """The literal x as any other number: Numba compiles what is called with a literal for it alone,
-    which for the blocks of a product took two seconds."""
-    kind = unliteral(x)
-
-    def codegen(context, builder, signature, args):
-        return args[0]
-
-    return kind(kind), codegen
+    return _inner(function)
 
 
 class Kernel(CPUDispatcher):

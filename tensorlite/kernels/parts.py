@@ -24,7 +24,7 @@ from tensorlite.kernels import simd
 from tensorlite.kernels.epilogue import finish
 from tensorlite.kernels.errands import ask_for_four, ask_for_row
 from tensorlite.kernels.few_rows import KC
-from tensorlite.kernels.jit import apart, inline, plain, source
+from tensorlite.kernels.jit import apart, inline, source
 
 PAIRS = simd.PAIRS
 SIDE = 2 * PAIRS  # rows of a and columns of b that meet in a tile of c
@@ -70,7 +70,7 @@ def _turn(room, at, x, source, line, ahead):
 def _pack_panel(packed, at, x, source, across, down, count, depth, columns, room, ahead):
     """A panel of `count` rows of a, or of columns of b, whose number i has its term k at
     x[source + i across + k down]; one of the two strides is 1."""
-    zero, none, wide, square = simd.zero(x), plain(0), plain(PAIRS), plain(simd.TILE)
+    zero = simd.zero(x)
     straight = across == 1 if columns else down == 1
     along = straight != columns  # terms of one row or column lie side by side
     for k in range(0, depth, DEEP):
@@ -81,12 +81,12 @@ def _pack_panel(packed, at, x, source, across, down, count, depth, columns, room
                 if straight and columns:
                     _pack_lines(packed, to, x, here, down, PAIRS * down, ahead)
                 elif straight:
-                    _pack_lines(packed, to, x, here, across, wide, ahead)
+                    _pack_lines(packed, to, x, here, across, PAIRS, ahead)
                 else:
                     line, pair = (across, PAIRS) if along else (down, PAIRS * down)
-                    _turn(room, none, x, here, line, ahead)
-                    _turn(room, square, x, here + pair, line, ahead)
-                    _pack_lines(packed, to, room, none, wide, square, none)
+                    _turn(room, 0, x, here, line, ahead)
+                    _turn(room, simd.TILE, x, here + pair, line, ahead)
+                    _pack_lines(packed, to, room, 0, PAIRS, simd.TILE, 0)
             elif i < count:  # an edge: zeros beyond it
                 wanted = count - i
                 if along:  # 16 lines of 32 terms, in two squares
@@ -100,9 +100,9 @@ def _pack_panel(packed, at, x, source, across, down, count, depth, columns, room
                         n = wanted if k + r < depth else 0
                         simd.store(room, r * PAIRS, simd.take(x, here + r * down, n, zero))
                 if not straight:
-                    _turn(room, none, room, none, wide, none)
-                    _turn(room, square, room, square, wide, none)
-                _pack_lines(packed, to, room, none, wide, square, none)
+                    _turn(room, 0, room, 0, PAIRS, 0)
+                    _turn(room, simd.TILE, room, simd.TILE, PAIRS, 0)
+                _pack_lines(packed, to, room, 0, PAIRS, simd.TILE, 0)
 
 
 @inline
@@ -120,7 +120,7 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
     for panel in range(panels):
         _pack_panel(
             packed, panel * room_for_panel(KC), a, base + panel * SIDE * row_stride, row_stride,
-            column_stride, min(SIDE, rows - panel * SIDE), depth, plain(False), room, plain(0),
+            column_stride, min(SIDE, rows - panel * SIDE), depth, False, room, 0,
         )  # fmt: skip
     simd.restore_denormals(before)
 
@@ -144,7 +144,7 @@ def pack_columns(task, packed, b, base, row_stride, column_stride, jump, n, k, r
                 _pack_panel(
                     packed, at + p // DEEP * STEP, b,
                     base + (k0 + p) * row_stride + panel * SIDE * jump, column_stride, row_stride,
-                    min(SIDE, n - panel * SIDE), min(deep, depth - p), plain(True), room, ahead,
+                    min(SIDE, n - panel * SIDE), min(deep, depth - p), True, room, ahead,
                 )  # fmt: skip
         number += last - first
     simd.restore_denormals(before)
@@ -280,4 +280,4 @@ def product_tile(
 @inline
 def complete(waiting, tile, origin, c, c_row, ending):
     """Write the last tile."""
-    _leave(plain(0), plain(SIDE), waiting, tile, origin, c, c_row, ending)
+    _leave(0, SIDE, waiting, tile, origin, c, c_row, ending)
