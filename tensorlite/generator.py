@@ -18,11 +18,13 @@ import numpy as np
 
 from tensorlite.autograd import Array, unwrap, watch, wrap
 from tensorlite.device import check_device, device as device_type
+from tensorlite.kernels.shuffle import swap_
 
 _State: TypeAlias = tuple[str, Array, int, int, float]  # of NumPy's RandomState
 
 DEFAULT_SEED = 67280421310721  # of a new Generator, as in PyTorch
 CHUNK = 1 << 16  # numbers made at a time: what is between words and numbers stays in the cache
+MANY = 1 << 14  # numbers to be shuffled that are worth the kernel, which is compiled in .3 s
 # 32-bit words below this are taken one a number; PyTorch takes two for larger ranges.
 ONE_WORD = 1 << 28
 
@@ -196,10 +198,14 @@ class Generator:
 
     def permutation(self, n: int) -> Array:
         """The numbers 0 to n - 1 in random order: int64 (Fisher and Yates)."""
-        order = list(range(n))
         remaining = np.arange(n, 1, -1)
-        partners = (self.words(max(n - 1, 0)) % remaining + np.arange(max(n - 1, 0))).tolist()
-        for i, j in enumerate(partners):
+        partners = self.words(max(n - 1, 0)) % remaining + np.arange(max(n - 1, 0))
+        if n >= MANY:
+            numbers = np.arange(n)
+            swap_(numbers, partners)
+            return numbers
+        order = list(range(n))
+        for i, j in enumerate(partners.tolist()):
             order[i], order[j] = order[j], order[i]
         return np.array(order, np.int64)
 

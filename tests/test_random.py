@@ -102,8 +102,6 @@ EXACT = [
 @pytest.mark.parametrize("call", EXACT)
 def test_a_draw_and_the_one_after_it_equal_torchs(call, n):
     torch = torch_for(call)
-    if n > CHUNK and "perm" in call:
-        n = 5000
     results = []
     for library in (tensorlite, torch):
         library.manual_seed(5)
