@@ -1,0 +1,52 @@
+"""topk chooses what a stable sort would put first, and adding at rows has the bits of np.add.at."""
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+import tensorlite
+from tensorlite.ops import index, order
+
+
+@given(
+    st.sampled_from([(600,), (3, 200), (200, 3), (2, 150, 2), (0, 300), (2, 40)]),
+    st.integers(0, 60),
+    st.booleans(),
+    st.sampled_from(["distinct", "equal", "whole", "nan"]),
+    st.integers(0, 5),
+)
+def test_topk_is_the_beginning_of_a_stable_sort(shape, k, largest, kind, seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(shape).astype(np.float32)
+    if kind == "equal":
+        x = np.round(x)
+    elif kind == "whole":
+        x = rng.integers(-9, 9, shape)
+    elif x.size and kind == "nan":
+        x.reshape(-1)[rng.integers(0, x.size, 3)] = np.nan
+    dim = int(np.argmax(shape))
+    k = min(k, shape[dim])
+    found = tensorlite.topk(tensorlite.from_numpy(x.copy()), k, dim, largest)
+    places = order.argsort(x, dim, largest).take(np.arange(k), dim)
+    assert found.indices.dtype == tensorlite.int64
+    assert np.array_equal(found.indices.numpy(), places)
+    np.testing.assert_array_equal(found.values.numpy(), np.take_along_axis(x, places, dim))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@given(st.integers(1, 40), st.integers(0, 300), st.integers(0, 5))
+def test_rows_are_added_at_an_index_to_the_bits_of_numpys(dtype, rows, count, seed):
+    rng = np.random.default_rng(seed)
+    x, ids = rng.standard_normal((count, 7)).astype(dtype), rng.integers(-rows, rows, count)
+    ours, theirs = (rng.standard_normal((rows, 7)).astype(dtype),) * 2
+    ours = ours.copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "_MANY", 1)
+        index._add_at(ours, (ids,), x)
+    np.add.at(theirs, (ids,), x)
+    assert ours.tobytes() == theirs.tobytes()
+
+
+def test_a_row_that_is_not_there_is_refused():
+    with pytest.raises(IndexError):
+        index._add_at(np.zeros((4, 10000)), (np.array([1, 4]),), np.ones((2, 10000)))
