@@ -33,6 +33,28 @@ def test_topk_is_the_beginning_of_a_stable_sort(shape, k, largest, kind, seed):
     np.testing.assert_array_equal(found.values.numpy(), np.take_along_axis(x, places, dim))
 
 
+@given(
+    st.sampled_from([(300,), (3, 200), (200, 3), (2, 150, 2), (0, 130), (130, 0)]),
+    st.booleans(),
+    st.sampled_from([np.float32, np.int32, np.float64]),
+    st.integers(0, 9),
+)
+def test_argsort_is_numpys_stable_one_in_both_directions(shape, descending, dtype, seed):
+    rng = np.random.default_rng(seed)
+    x = (rng.standard_normal(shape) * 5).round(seed % 3).astype(dtype)
+    for special in (-0.0, 0.0, np.inf, -np.inf, np.nan, -np.nan, 1e-45, -1e-45):
+        if x.size and dtype != np.int32:
+            x.reshape(-1)[rng.integers(0, x.size, 4)] = special
+    dim = int(np.argmax(shape))
+    ours = order.argsort(x, dim, descending)
+    if descending:
+        upwards = np.argsort(np.flip(x, dim), dim, kind="stable")
+        theirs = x.shape[dim] - 1 - np.flip(upwards, dim)
+    else:
+        theirs = np.argsort(x, dim, kind="stable")
+    assert ours.dtype == np.int64 and np.array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(st.integers(1, 40), st.integers(0, 300), st.integers(0, 5))
 def test_rows_are_added_at_an_index_to_the_bits_of_numpys(dtype, rows, count, seed):
