@@ -88,7 +88,7 @@ class _Layer(nn.Module):
 
 # --------------------------------------------------------------------------------- working ahead
 
-FIRST = ("norm._norm", "matmul.gemm")  # who needs these will soon need the rest
+FIRST = ("norm._norm", "gemm.gemm")  # who needs these will soon need the rest
 AHEAD = "TENSORLITE_AHEAD"
 
 

@@ -14,6 +14,7 @@ from tensorlite.kernels import (
     cache,
     cross_entropy,
     elementwise,
+    gemm,
     norm,
     optimizer,
     rows,
@@ -62,11 +63,15 @@ def test_without_its_parent_nothing_is_compiled(monkeypatch):
     startup.compile_ahead(os.getppid() + 1)
 
 
+def test_the_kernels_that_are_needed_first_have_these_names():
+    assert {kernel._cache.name for kernel in (norm._norm, gemm.gemm)} == set(startup.FIRST)
+
+
 def test_one_process_is_started_for_what_a_training_step_needs_first(started):
     startup._at_miss("activation._gelu")
     assert started == []
     startup._at_miss("norm._norm")
-    startup._at_miss("matmul.gemm")
+    startup._at_miss("gemm.gemm")
     ((command, environment),) = started
     assert command[0] == sys.executable and f"compile_ahead({os.getpid()})" in command[-1]
     assert environment["TENSORLITE_AHEAD"] == "0"  # it starts none of its own
@@ -82,7 +87,7 @@ def test_none_is_started_where_it_would_be_of_no_use(started, monkeypatch, reaso
         monkeypatch.setattr(cache, "CACHE_FOLDER", None)
     else:  # of a program that Python is a part of
         monkeypatch.setattr(startup.sys, "executable", "/usr/bin/editor")
-    startup._at_miss("matmul.gemm")
+    startup._at_miss("gemm.gemm")
     assert started == []
 
 
@@ -91,7 +96,7 @@ def test_a_system_that_starts_none_is_no_reason_to_fail(started, monkeypatch):
         raise OSError("no more processes")
 
     monkeypatch.setattr(startup.os, "posix_spawn", fail)
-    startup._at_miss("matmul.gemm")
+    startup._at_miss("gemm.gemm")
 
 
 def test_a_first_process_finds_on_the_disk_what_it_has_not_compiled(tmp_path):
