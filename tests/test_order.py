@@ -9,8 +9,8 @@ from tensorlite.ops import index, order
 
 
 @given(
-    st.sampled_from([(600,), (3, 200), (200, 3), (2, 150, 2), (0, 300), (2, 40)]),
-    st.integers(0, 60),
+    st.sampled_from([(6000,), (3, 2050), (2100, 2), (2, 2500, 2), (0, 3000), (2, 40)]),
+    st.integers(0, 600),
     st.booleans(),
     st.sampled_from(["distinct", "equal", "whole", "nan"]),
     st.integers(0, 5),
@@ -67,6 +67,30 @@ def test_rows_are_added_at_an_index_to_the_bits_of_numpys(dtype, rows, count, se
         index._add_at(ours, (ids,), x)
     np.add.at(theirs, (ids,), x)
     assert ours.tobytes() == theirs.tobytes()
+
+
+def test_rows_of_the_array_itself_are_those_of_before():
+    x = np.ones((400, 64), np.float32)
+    ids = np.repeat([1, 2], [1, 399])
+    tensorlite.from_numpy(x).index_add_(0, tensorlite.from_numpy(ids), tensorlite.from_numpy(x))
+    assert x[:4, 0].tolist() == [1, 2, 400, 1]
+
+
+def test_an_index_of_a_narrow_type_reaches_all_rows():
+    ids = np.arange(100, dtype=np.int8).repeat(4) - np.int8(50)
+    x = tensorlite.zeros(200, 64, requires_grad=True)
+    x[ids].sum().backward()
+    expected = np.zeros(200)
+    np.add.at(expected, ids, 1)
+    assert np.array_equal(x.grad[:, 0].numpy(), expected)
+
+
+def test_memory_that_cannot_be_written_is_not_written():
+    x = np.zeros((400, 64), np.float32)
+    x.flags.writeable = False
+    with pytest.raises(Exception, match="read-only"):
+        tensorlite.from_numpy(x).index_add_(0, tensorlite.arange(400), tensorlite.ones(400, 64))
+    assert x.sum() == 0
 
 
 def test_a_row_that_is_not_there_is_refused():

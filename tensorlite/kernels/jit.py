@@ -56,10 +56,12 @@ _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class
 
 class _Inner(CPUDispatcher):
     """What kernels call. Numba would compile it anew for each literal that it is called with; here
-    a literal is a number as any other, known where it is taken over."""
+    a literal is a number as any other: LLVM still sees its value in what becomes a part of the
+    caller. What must be a literal for an intrinsic comes from a closure, not from an argument."""
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        return super().get_call_template([unliteral(kind) for kind in args], kws)
+        numbers = {name: unliteral(kind) for name, kind in kws.items()}
+        return super().get_call_template([unliteral(kind) for kind in args], numbers)
 
 
 def _inner(function: Callable[P, R], **flags: bool) -> Callable[P, R]:

@@ -40,9 +40,9 @@ def _embedding_backward(g, ids, gw, columns):
 
 
 def embedding_backward_(gw: Array, g: Array, ids: Array) -> None:
-    """gw[v] += g[r] for all r with ids[r] = v, in ascending order of r; gw is overwritten.
+    """gw[v] += g[r] for all r with ids[r] = v, in ascending order of r.
 
-    g (R, C), ids (R) int64 within [0, V), gw (V, C) contiguous.
+    g (R, C), ids (R) int64 within [0, V), gw (V, C) contiguous, writeable and apart from g.
     """
     if g.size:
         _embedding_backward(g.ravel(), ids, gw.ravel(), g.shape[1])

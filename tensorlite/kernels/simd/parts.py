@@ -52,8 +52,8 @@ def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any
 
 @intrinsic
 def tiles_begin(typing, rows):
-    """Before this thread's tile registers are used: eight of 64 bytes a row, and of 16 rows, or of
-    as few as there are of a and c. A product of registers takes a cycle a row."""
+    """Before this thread's tile registers are used. Those of c and a (0 to 5) get so many rows,
+    1 to 16, those of b 16, of 64 bytes each. A product of registers takes a cycle a row."""
 
     def codegen(context, builder, signature, args):
         # The palette, 14 bytes of nothing, then bytes of a row (two bytes each) and rows of all 8.
