@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Addend, Array, Variable, composed, op, unwrap, watch, wrap
-from tensorlite.kernels.rows import embedding_backward_, put_rows
+from tensorlite.kernels.rows import add_rows, put_rows
 from tensorlite.ops.compare import choose
 from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import Sizes, axis_of, expand, reshape
@@ -145,25 +145,10 @@ def take_at(x: Array, *, index: Index) -> Array:
     return x[index]
 
 
-_MANY = 1 << 14  # elements to be added that are worth the kernel of an embedding's gradient
-
-
 def _add_at(y: Array, index: Index, x: Array) -> None:
-    """y[index] += x, where several elements may go to one place.
-
-    Of whole rows the kernel does it (2,048 of 768: 27 -> .5 ms), in the order of np.add.at.
-    """
-    if (
-        len(index) > 1 or index[0].dtype.kind != "i" or x.size < _MANY or y.ndim < 2
-        or x.shape != index[0].shape + y.shape[1:] or x.dtype != y.dtype or y.dtype.kind != "f"
-        or not (y.flags.c_contiguous and y.flags.writeable) or np.may_share_memory(x, y)
-    ):  # fmt: skip
-        return np.add.at(y, index, x)
-    rows, ids = len(y), index[0].reshape(-1).astype(np.int64, copy=False)
-    ids = np.where(ids < 0, ids + rows, ids)
-    if ids.min() < 0 or ids.max() >= rows:
-        return np.add.at(y, index, x)  # which says so
-    embedding_backward_(y.reshape(rows, -1), np.ascontiguousarray(x).reshape(len(ids), -1), ids)
+    """y[index] += x, where several elements may go to one place."""
+    if len(index) > 1 or not add_rows(y, index[0], x):
+        np.add.at(y, index, x)
 
 
 @op
