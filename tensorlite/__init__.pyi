@@ -91,7 +91,7 @@ def abs(x: Tensor) -> Tensor:
     """|x|"""
 def acos(x: Tensor) -> Tensor:
     """The angle in [0, pi] whose cosine is x."""
-def add(input: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+def add(input: Tensor, other: Number, alpha: builtins.float = ...) -> Tensor:
     """input + alpha * other"""
 def addcdiv(input: Tensor, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
     """input + value * tensor1 / tensor2"""
@@ -288,7 +288,7 @@ def pad(input: Tensor, pad: Sizes, mode: str = ..., value: builtins.float | None
 def permute(x: Tensor, *dims: Any) -> Tensor:
     """The axes in another order: axis i of the result is axis dims[i] of x."""
 def pow(x: Tensor, y: Number) -> Tensor:
-    """x to the power of y. For y = 2 and y = 1/2 it is a product and a root."""
+    """x to the power of y. For y = 2, 3, 1/2, -1/2, -1 and -2 they are products, roots and"""
 def prod(x: Tensor, dim: builtins.int | None = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """The product over an axis, or of all elements."""
 def ravel(input: Tensor) -> Tensor:
@@ -341,7 +341,7 @@ def std(input: Tensor, dim: Any = ..., unbiased: builtins.bool | None = ..., kee
     """The square root of var."""
 def std_mean(input: Tensor, dim: Any = ..., *, correction: builtins.float = ..., keepdim: builtins.bool = ...) -> tuple[Tensor, Tensor]:
     """(std, mean) over dim."""
-def sub(input: Tensor, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+def sub(input: Tensor, other: Number, alpha: builtins.float = ...) -> Tensor:
     """input - alpha * other"""
 def sum(x: Tensor, dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
     """The sum over dim; of integers, in int64."""

@@ -38,6 +38,8 @@ STEPS = Real(away=np.arange(-4, 4.5, 0.5))  # no number near a whole or a half o
 ELEMENTWISE = [
     Row("plus", [Real(), Real()], np.add),
     Row("minus", [Real(), Real()], np.subtract),
+    Row("add", [Real(), Real()], lambda x, y, a: x + a * y, {"alpha": OneOf(1, -2, 0.5)}),
+    Row("sub", [Real(), Real()], lambda x, y, a: x - a * y, {"alpha": OneOf(1, -2, 0.5)}),
     Row("rsub", [Real(), Real()], lambda x, y: y - x),
     Row("mul", [Real(), Real()], np.multiply),
     Row("mul", [Real(), 2.5], np.multiply),

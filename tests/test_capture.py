@@ -367,6 +367,7 @@ def test_every_op_that_claims_kernels_alone_is_in_the_table() -> None:
     """So that the first test of this file replays it in all layouts."""
     claimed = {name for name, function in OPS.items() if function.op.by_kernels is not None}
     assert claimed == {
-        "attention", "feed_forward", "layer_norm", "linear", "packed_linear", "plus", "rms_norm"
+        "add", "attention", "feed_forward", "layer_norm", "linear", "packed_linear", "plus",
+        "rms_norm",
     }  # fmt: skip
     assert claimed <= {row.op for row in ROWS}

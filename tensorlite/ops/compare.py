@@ -9,8 +9,9 @@ import numpy as np
 
 from tensorlite.autograd import Array, Node, composed, op, unwrap, watch
 from tensorlite.dtypes import promote
+from tensorlite.kernels.choose import choose as choose_kernel
 from tensorlite.ops.elementwise import zero_where
-from tensorlite.ops.quiet import quiet
+from tensorlite.ops.quiet import pointwise, quiet
 
 # ------------------------------------------------------------------------------------- comparisons
 
@@ -18,55 +19,55 @@ from tensorlite.ops.quiet import quiet
 @op(method=True)
 def eq(x: Array, y: Array) -> Array:
     """x == y"""
-    return np.equal(*promote(x, y))
+    return pointwise(np.equal, *promote(x, y))
 
 
 @op(method=True)
 def ne(x: Array, y: Array) -> Array:
     """x != y"""
-    return np.not_equal(*promote(x, y))
+    return pointwise(np.not_equal, *promote(x, y))
 
 
 @op(method=True)
 def lt(x: Array, y: Array) -> Array:
     """x < y"""
-    return np.less(*promote(x, y))
+    return pointwise(np.less, *promote(x, y))
 
 
 @op(method=True)
 def le(x: Array, y: Array) -> Array:
     """x <= y"""
-    return np.less_equal(*promote(x, y))
+    return pointwise(np.less_equal, *promote(x, y))
 
 
 @op(method=True)
 def gt(x: Array, y: Array) -> Array:
     """x > y"""
-    return np.greater(*promote(x, y))
+    return pointwise(np.greater, *promote(x, y))
 
 
 @op(method=True)
 def ge(x: Array, y: Array) -> Array:
     """x >= y"""
-    return np.greater_equal(*promote(x, y))
+    return pointwise(np.greater_equal, *promote(x, y))
 
 
 @op(method=True)
 def isnan(x: Array) -> Array:
     """Where x is not a number."""
-    return np.isnan(x)
+    return pointwise(np.isnan, x)
 
 
 @op(method=True)
 def isinf(x: Array) -> Array:
     """Where x is infinite."""
-    return np.isinf(x)
+    return pointwise(np.isinf, x)
 
 
 @op(method=True)
 def isfinite(x: Array) -> Array:
     """Where x is a finite number."""
-    return np.isfinite(x)
+    return pointwise(np.isfinite, x)
 
 
 @op(method=True)
@@ -100,52 +101,55 @@ def equal(input: Array, other: Array) -> bool:
 @op(method=True, inplace=True)
 def logical_and(x: Array, y: Array) -> Array:
     """Where both are nonzero."""
-    return np.logical_and(x, y)
+    return pointwise(np.logical_and, x, y)
 
 
 @op(method=True, inplace=True)
 def logical_or(x: Array, y: Array) -> Array:
     """Where either is nonzero."""
-    return np.logical_or(x, y)
+    return pointwise(np.logical_or, x, y)
 
 
 @op(method=True, inplace=True)
 def logical_xor(x: Array, y: Array) -> Array:
     """Where exactly one is nonzero."""
-    return np.logical_xor(x, y)
+    return pointwise(np.logical_xor, x, y)
 
 
 @op(method=True, inplace=True)
 def logical_not(x: Array) -> Array:
     """Where x is zero."""
-    return np.logical_not(x)
+    return pointwise(np.logical_not, x)
 
 
 @op(method=True, inplace=True)
 def bitwise_and(x: Array, y: Array) -> Array:
     """x & y"""
-    return np.bitwise_and(*promote(x, y))
+    return pointwise(np.bitwise_and, *promote(x, y))
 
 
 @op(method=True, inplace=True)
 def bitwise_or(x: Array, y: Array) -> Array:
     """x | y"""
-    return np.bitwise_or(*promote(x, y))
+    return pointwise(np.bitwise_or, *promote(x, y))
 
 
 @op(method=True, inplace=True)
 def bitwise_xor(x: Array, y: Array) -> Array:
     """x ^ y"""
-    return np.bitwise_xor(*promote(x, y))
+    return pointwise(np.bitwise_xor, *promote(x, y))
 
 
 @op(method=True, inplace=True)
 def bitwise_not(x: Array) -> Array:
     """~x"""
-    return np.bitwise_not(x)
+    return pointwise(np.bitwise_not, x)
 
 
 # ----------------------------------------------------------------------------------------- choices
+
+_core: Any = np._core
+_clip = _core.umath.clip  # np.clip, with fewer questions
 
 
 @op(grad_name="Where")
@@ -154,7 +158,7 @@ def choose(condition: Array, x: Array, y: Array) -> Array:
     if condition.dtype != np.bool_:
         raise RuntimeError(f"where: condition must be bool, got {condition.dtype}; use != 0")
     x, y = promote(x, y)
-    return np.where(condition, x, y)
+    return choose_kernel(condition, x, y)
 
 
 choose.rules(
@@ -171,7 +175,7 @@ def masked_fill(x: Array, mask: Array, value: Array) -> Array:
         raise ValueError(f"masked_fill: value must have no axes, got shape {np.shape(value)}")
     if mask.dtype != np.bool_:
         raise RuntimeError(f"masked_fill: mask must be bool, got {mask.dtype}")
-    return np.where(mask, quiet.run(np.asarray, value, x.dtype), x)
+    return choose_kernel(mask, quiet.run(np.asarray, value, x.dtype), x)
 
 
 masked_fill.rules(
@@ -184,7 +188,7 @@ masked_fill.rules(
 @op(method=True, inplace=True)
 def maximum(x: Array, y: Array) -> Array:
     """The larger of x and y; nan if either is nan. A tie halves the gradient."""
-    return np.maximum(*promote(x, y))
+    return pointwise(np.maximum, *promote(x, y))
 
 
 maximum.rules(
@@ -196,7 +200,7 @@ maximum.rules(
 @op(method=True, inplace=True)
 def minimum(x: Array, y: Array) -> Array:
     """The smaller of x and y; nan if either is nan. A tie halves the gradient."""
-    return np.minimum(*promote(x, y))
+    return pointwise(np.minimum, *promote(x, y))
 
 
 minimum.rules(
@@ -214,10 +218,14 @@ def clamp(x: Array, min: Array | float | None = None, max: Array | float | None 
     """x, but no less than min and no more than max."""
     if min is None and max is None:
         raise ValueError("clamp: at least one of min and max must be given")
+    numbers = [y is None or ((type(y) is int or type(y) is float) and y == y) for y in (min, max)]
+    if x.dtype.kind == "f" and builtins.all(numbers):  # in one walk
+        low, high = -np.inf if min is None else min, np.inf if max is None else max
+        return pointwise(_clip, x, low, high)
     if min is not None:
-        x = np.maximum(*promote(x, min))
+        x = pointwise(np.maximum, *promote(x, min))
     if max is not None:
-        x = np.minimum(*promote(x, max))
+        x = pointwise(np.minimum, *promote(x, max))
     return x
 
 

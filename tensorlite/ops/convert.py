@@ -20,7 +20,7 @@ from tensorlite.autograd import (
 )
 from tensorlite.ops.elementwise import zero
 from tensorlite.ops.index import parse, take_at, write, written
-from tensorlite.ops.quiet import quiet
+from tensorlite.ops.quiet import check_fits, put, quiet
 
 
 @op(method=True)
@@ -56,6 +56,11 @@ def fill(x: Array, value: Any) -> Array:
     return np.full_like(x, value)
 
 
+@fill.directly
+def _fill_all(x: Array, value: Any) -> None:
+    put(x, value)
+
+
 fill.rules(lambda g: zero(g), lambda g: g.sum())
 
 
@@ -63,6 +68,11 @@ fill.rules(lambda g: zero(g), lambda g: g.sum())
 def copy(x: Array, src: Array) -> Array:
     """src, broadcast to the shape of x and in its type."""
     return np.broadcast_to(src, x.shape).astype(x.dtype)
+
+
+@copy.directly
+def _copy_all(x: Array, src: Any) -> None:
+    put(x, src)
 
 
 copy.rules(lambda g: zero(g), lambda g: g)
@@ -92,19 +102,10 @@ def in_place(name: str, function: Callable[..., Any], x: Any, *args: Any, **keyw
     if y is x:
         return x
     value = y.array
-    if value.shape != x.array.shape:
-        raise RuntimeError(
-            f"{name}: output with shape {list(x.array.shape)} doesn't match the broadcast shape "
-            f"{list(value.shape)}"
-        )
-    if value.dtype != x.array.dtype and _RANK[value.dtype.kind] > _RANK[x.array.dtype.kind]:
-        raise RuntimeError(
-            f"{name}: result type {value.dtype} can't be cast to the desired output type "
-            f"{x.array.dtype}"
-        )
+    check_fits(x.array, value, name)
     if record and y.node is not None:
         _keep_old_value(y.node, x)
-    watch.change(name, _put, x.array, value)
+    watch.change(name, put, x.array, value)
     changed(name, x)
     if record:
         rebind(x, cast(y, x.array.dtype).node)
@@ -118,13 +119,6 @@ def _change_directly(name: str, record: Any, x: Any, args: Any, keywords: dict[s
         watch.change(name, functools.partial(record.directly, **options), *map(unwrap, given))
     except (ValueError, IndexError, RuntimeError) as error:
         raise record.named(error) from error
-
-
-def _put(x: Array, value: Array) -> None:
-    quiet.run(np.copyto, x, value, "unsafe")
-
-
-_RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def _on_tape(values: tuple[Any, ...]) -> bool:

@@ -220,8 +220,10 @@ def _along(index: Any, dim: int) -> Index:
 def index_select(x: Array, *, dim: int, index: Array) -> Array:
     """The slices of x along an axis that index names."""
     d = axis_of(dim, x.ndim)
-    at = _along(_flat_index(index, x.shape[d]), d) if x.ndim else ()
-    return x[at], {"at": at}
+    places = _flat_index(index, x.shape[d] if x.ndim else 1)
+    if not x.ndim:
+        return x[()], {"at": ()}
+    return np.take(x, places, d), {"at": _along(places, d)}
 
 
 index_select.rules(lambda g, x_shape, at: added_at(g, x_shape, at))

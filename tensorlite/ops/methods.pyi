@@ -19,7 +19,7 @@ class Methods:
         """|x|"""
     def acos(self) -> Tensor:
         """The angle in [0, pi] whose cosine is x."""
-    def add(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    def add(self, other: Number, alpha: builtins.float = ...) -> Tensor:
         """input + alpha * other"""
     def addcdiv(self, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
         """input + value * tensor1 / tensor2"""
@@ -218,7 +218,7 @@ class Methods:
     def permute(self, *dims: Any) -> Tensor:
         """The axes in another order: axis i of the result is axis dims[i] of x."""
     def pow(self, y: Number) -> Tensor:
-        """x to the power of y. For y = 2 and y = 1/2 it is a product and a root."""
+        """x to the power of y. For y = 2, 3, 1/2, -1/2, -1 and -2 they are products, roots and"""
     def prod(self, dim: builtins.int | None = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
         """The product over an axis, or of all elements."""
     def random_(self, low: builtins.int | None = ..., high: builtins.int | None = ..., *, generator: Generator | None = ...) -> Tensor:
@@ -271,7 +271,7 @@ class Methods:
         """Without the axes of length 1: all of them, or those in dim that have it."""
     def std(self, dim: Any = ..., unbiased: builtins.bool | None = ..., keepdim: builtins.bool = ..., *, correction: builtins.float | None = ...) -> Tensor:
         """The square root of var."""
-    def sub(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    def sub(self, other: Number, alpha: builtins.float = ...) -> Tensor:
         """input - alpha * other"""
     def sum(self, dim: Dim = ..., keepdim: builtins.bool = ..., dtype: Any = ...) -> Tensor:
         """The sum over dim; of integers, in int64."""
@@ -321,7 +321,7 @@ class Methods:
         """abs, in place."""
     def acos_(self) -> Tensor:
         """acos, in place."""
-    def add_(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    def add_(self, other: Number, alpha: builtins.float = ...) -> Tensor:
         """add, in place."""
     def addcdiv_(self, tensor1: Number, tensor2: Number, *, value: builtins.float = ...) -> Tensor:
         """addcdiv, in place."""
@@ -431,7 +431,7 @@ class Methods:
         """sqrt, in place."""
     def square_(self) -> Tensor:
         """square, in place."""
-    def sub_(self, other: Number, *, alpha: builtins.float = ...) -> Tensor:
+    def sub_(self, other: Number, alpha: builtins.float = ...) -> Tensor:
         """sub, in place."""
     def tan_(self) -> Tensor:
         """tan, in place."""

@@ -15,15 +15,30 @@ import numpy as np
 from tensorlite import dtypes
 from tensorlite.autograd import Array, Node, Variable, composed, op
 from tensorlite.dtypes import as_float
+from tensorlite.kernels.loops import SMALL, reduce_on_threads
 from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
 from tensorlite.ops.join import stack, unbind
-from tensorlite.ops.quiet import quiet
+from tensorlite.ops.quiet import pointwise, quiet
 from tensorlite.ops.shape import axis_of, flip, reshape, stretched
 
 Dim = int | Sequence[int] | None
-_add_up: Any = np.add.reduce  # (x, axes, dtype, out, keepdims)
-_multiply_up: Any = np.multiply.reduce
+
+
+def _reduced(
+    function: np.ufunc, x: Array, axes: tuple[int, ...], dtype: Any = None, keepdim: bool = False
+) -> Array:
+    """function.reduce(x, axes), in x's type or another; of large arrays on all threads."""
+    if x.size > SMALL and axes and (dtype is None or dtype == x.dtype):
+        y = reduce_on_threads(function, x, axes)
+        if y is not None:
+            return np.expand_dims(y, axes) if keepdim else y
+    reduce: Any = function.reduce
+    return quiet.run(reduce, x, axes, dtype, None, keepdim)
+
+
+def _add_up(x: Array, axes: tuple[int, ...], dtype: Any = None, keepdim: bool = False) -> Array:
+    return _reduced(np.add, x, axes, dtype, keepdim)
 
 
 def axes_of(dim: Dim, ndim: int) -> tuple[int, ...]:
@@ -49,7 +64,7 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    return _add_up(x, axes, numpy, None, keepdim), {"axes": axes}
+    return _add_up(x, axes, numpy, keepdim), {"axes": axes}
 
 
 @op(view=True)
@@ -92,7 +107,7 @@ def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None)
         )
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
-    total = _add_up(x, axes, None, None, keepdim)
+    total = _add_up(x, axes, None, keepdim)
     return quiet.run(np.divide, total, x.dtype.type(n)), {"axes": axes, "n": n}
 
 
@@ -122,9 +137,9 @@ def var(
         correction = 0 if unbiased is False else 1
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
-    middle = quiet.run(np.divide, _add_up(x, axes, None, None, True), x.dtype.type(n))
-    away = x - middle
-    squares = _add_up(away * away, axes, None, None, keepdim)
+    middle = quiet.run(np.divide, _add_up(x, axes, None, True), x.dtype.type(n))
+    away = pointwise(np.subtract, x, middle)
+    squares = _add_up(pointwise(np.multiply, away, away), axes, None, keepdim)
     m = builtins.max(n - correction, 0)
     return quiet.run(np.divide, squares, x.dtype.type(m)), {"axes": axes, "m": m}
 
@@ -182,7 +197,7 @@ def prod(x: Array, *, dim: int | None = None, keepdim: bool = False, dtype: Any 
     if dtype is not None:
         x = x.astype(dtypes.to_numpy(dtype))
     axes = axes_of(dim, x.ndim)
-    return quiet.run(_multiply_up, x, axes, _summed_type(x), None, keepdim), {"axes": axes}
+    return _reduced(np.multiply, x, axes, _summed_type(x), keepdim), {"axes": axes}
 
 
 @prod.vjp
@@ -249,9 +264,13 @@ def logsumexp(x: Array, *, dim: int | Sequence[int], keepdim: bool = False) -> A
     """log(sum(exp(x))) over dim, without overflow; -inf where all are -inf."""
     axes = axes_of(dim, x.ndim)
     x = as_float(x)
-    top = np.max(x, axes, keepdims=True, initial=-np.inf)
+    top = (
+        _reduced(np.maximum, x, axes, None, True)
+        if x.size > SMALL
+        else np.max(x, axes, keepdims=True, initial=-np.inf)
+    )
     shift = np.where(np.isfinite(top), top, x.dtype.type(0))
-    total = _add_up(quiet.run(np.exp, x - shift), axes, None, None, True)
+    total = _add_up(pointwise(np.exp, pointwise(np.subtract, x, shift)), axes, None, True)
     out = quiet.run(np.log, total) + shift
     return out if keepdim else np.squeeze(out, axes), {"axes": axes}
 
@@ -270,7 +289,7 @@ def _extreme(ufunc: Any, x: Array, dim: Dim, keepdim: bool) -> tuple[Array, dict
     if _count(x, axes) == 0 and x.ndim:
         kind = RuntimeError if dim is None else IndexError
         raise kind(f"needs at least one element along dim, got shape {x.shape}")
-    return ufunc.reduce(x, axes, None, None, keepdim), {"axes": axes}
+    return _reduced(ufunc, x, axes, None, keepdim), {"axes": axes}
 
 
 def _shared_among_ties(g: Any, x: Any, out: Any, axes: tuple[int, ...]) -> Any:
@@ -348,7 +367,7 @@ def count_nonzero(x: Array, *, dim: Dim = None) -> Array:
 def _norm(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
     """sqrt(sum(x^2)) over dim, with the gradient 0 at 0."""
     axes = axes_of(dim, x.ndim)
-    return np.sqrt(_add_up(x * x, axes, None, None, keepdim)), {"axes": axes}
+    return np.sqrt(_add_up(pointwise(np.multiply, x, x), axes, None, keepdim)), {"axes": axes}
 
 
 @_norm.vjp
