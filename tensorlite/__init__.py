@@ -62,6 +62,12 @@ from tensorlite.ops.activation import (
     sigmoid as sigmoid,
     tanh as tanh,
 )
+from tensorlite.ops.along import (
+    gather as gather,
+    scatter as scatter,
+    scatter_add as scatter_add,
+    take_along_dim as take_along_dim,
+)
 from tensorlite.ops.compare import (
     addcdiv as addcdiv,
     addcmul as addcmul,
@@ -135,7 +141,6 @@ from tensorlite.ops.elementwise import (
 )
 from tensorlite.ops.index import (
     argwhere as argwhere,
-    gather as gather,
     index_add as index_add,
     index_copy as index_copy,
     index_fill as index_fill,
@@ -143,10 +148,7 @@ from tensorlite.ops.index import (
     masked_select as masked_select,
     nonzero as nonzero,
     repeat_interleave as repeat_interleave,
-    scatter as scatter,
-    scatter_add as scatter_add,
     take as take,
-    take_along_dim as take_along_dim,
     where as where,
 )
 from tensorlite.ops.join import (

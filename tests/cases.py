@@ -291,6 +291,12 @@ INDEX = [
         {"dim": OneOf(1, -1), "index": Ids("A C", below="b")},
     ),
     Row(
+        "added_along",
+        [Real("A C")],
+        lambda x, shape, dim, index: _scatter(np.zeros(shape, x.dtype), x, dim, index, add=True),
+        {"shape": Shape("b C"), "dim": 0, "index": Ids("A C", below="b")},
+    ),
+    Row(
         "scatter_at",
         [Real("2 5"), Real("2 3")],
         _scatter,

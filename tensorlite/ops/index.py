@@ -1,4 +1,4 @@
-"""Reading and writing at chosen places: x[index], gather, scatter, index_select, masked_select.
+"""Reading and writing at chosen places: x[index], index_select, masked_select.
 
 An index is worked through in two steps, as in PyTorch: first its ints, slices, None and Ellipsis,
 which give a view, then its integer and boolean tensors, which give a copy.
@@ -306,117 +306,11 @@ index_copy.rules(
     lambda g, dim, index: index_select(g, dim, index),
 )
 
-# ------------------------------------------------------------------------ an index for each element
-
-
-def mesh_of(x: Array, dim: int, index: Array) -> Index:
-    """The positions in x that index means: its own, but for axis dim, where its values are."""
-    d = axis_of(dim, x.ndim)
-    if x.ndim == 0:
-        return ()
-    if index.dtype.kind not in "iu":
-        raise RuntimeError(f"index must hold integers, got {index.dtype}")
-    if index.ndim != x.ndim or any(
-        n > m for i, (n, m) in enumerate(zip(index.shape, x.shape, strict=True)) if i != d
-    ):
-        raise RuntimeError(
-            f"index must have as many axes as x and, but for axis {d}, be no longer: "
-            f"x {x.shape}, index {index.shape}"
-        )
-    if index.size and not (index.min() >= 0 and index.max() < x.shape[d]):
-        raise IndexError(f"index must lie in [0, {x.shape[d]}), got {index.min()} to {index.max()}")
-    mesh = np.ogrid[tuple(slice(n) for n in index.shape)]
-    return (*mesh[:d], index, *mesh[d + 1 :])
-
-
-@op(method=True)
-def gather(x: Array, *, dim: int, index: Array) -> Array:
-    """y[i, j, k] = x[index[i, j, k], j, k] for dim 0; the index at axis dim for others."""
-    mesh = mesh_of(x, dim, index)
-    return x[mesh], {"mesh": mesh}
-
-
-gather.rules(lambda g, x_shape, mesh: added_at(g, x_shape, mesh))
-
-
-@composed(method=True)
-def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Array:
-    """gather, with input and indices broadcast against each other; dim None: input flattened."""
-    if dim is None:
-        return gather(reshape(input, (-1,)), 0, reshape(indices, (-1,)))
-    d = axis_of(dim, input.ndim)
-    first, last = (
-        np.broadcast_shapes(input.shape[part], indices.shape[part])
-        for part in (slice(d), slice(d + 1, None))
-    )
-    input, indices = (expand(t, (*first, t.shape[d], *last)) for t in (input, indices))
-    return gather(input, d, indices)
-
 
 @composed(method=True)
 def take(input: Array, index: Array) -> Array:
     """The elements at these positions of input flattened, in the shape of index."""
     return take_at(reshape(input, (-1,)), (unwrap(index),))
-
-
-@op(grad_name="Scatter")
-def scatter_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
-    """x, with src where index says; the last of several wins."""
-    y = x.copy()
-    mesh = mesh_of(x, dim, index)
-    y[mesh] = src
-    return y, {"mesh": mesh}
-
-
-scatter_at.rules(
-    lambda g, dim, index: scatter_at(g, 0.0, dim, index), lambda g, mesh: take_at(g, mesh)
-)
-
-
-@op(grad_name="ScatterAdd")
-def scatter_add_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
-    """x, with src added where index says, in ascending order of position."""
-    y = x.copy()
-    mesh = mesh_of(x, dim, index)
-    np.add.at(y, mesh, src)
-    return y, {"mesh": mesh}
-
-
-scatter_add_at.rules(lambda g: g, lambda g, mesh: take_at(g, mesh))
-
-
-@composed(method=True, inplace=True)
-def scatter(
-    input: Array,
-    dim: int,
-    index: Array,
-    src: Array | None = None,
-    *,
-    value: Any = None,
-    reduce: str | None = None,
-) -> Any:
-    """input, with y[index[i, j, k], j, k] = src[i, j, k] for dim 0; src may be a number."""
-    if reduce not in (None, "add"):
-        raise ValueError(f"scatter: reduce must be None or 'add', got {reduce!r}")
-    apply = scatter_at if reduce is None else scatter_add_at
-    return apply(input, _part_for(index, value if src is None else src), dim, index)
-
-
-@composed(method=True, inplace=True)
-def scatter_add(input: Array, dim: int, index: Array, src: Array) -> Array:
-    """input, with y[index[i, j, k], j, k] += src[i, j, k] for dim 0, in ascending order."""
-    return scatter_add_at(input, _part_for(index, src), dim, index)
-
-
-def _part_for(index: Any, src: Any) -> Any:
-    """The part of src that an index, which may be smaller, speaks of."""
-    if isinstance(src, (int, float)) or src.ndim == 0 or src.shape == index.shape:
-        return src
-    if src.ndim != index.ndim or any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-        raise RuntimeError(
-            f"scatter: index must not be larger than src: {index.shape}, src {src.shape}"
-        )
-    return slice_at(src, (*(slice(n) for n in index.shape), ...))
 
 
 # --------------------------------------------------------------------------------------- positions

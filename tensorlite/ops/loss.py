@@ -14,9 +14,9 @@ import numpy as np
 from tensorlite.autograd import Array, OpError, Variable, composed, op, unwrap, watch
 from tensorlite.kernels import cross_entropy as kernels
 from tensorlite.ops.activation import sigmoid
+from tensorlite.ops.along import gather
 from tensorlite.ops.compare import masked_fill, minimum
 from tensorlite.ops.elementwise import abs, exp, log1p, minus, mul, neg, plus, square
-from tensorlite.ops.index import gather
 from tensorlite.ops.linalg import linear, matmul
 from tensorlite.ops.neural import log_softmax, softmax
 from tensorlite.ops.reduce import sum

@@ -12,6 +12,7 @@ from typing import Any
 
 from tensorlite.autograd import IN_PLACE, METHODS
 from tensorlite.ops import (  # noqa: F401
+    along,
     attention,
     compare,
     convert,

@@ -8,8 +8,8 @@ import numpy as np
 
 from tensorlite import dtypes
 from tensorlite.autograd import Array, Variable, composed, op, unwrap, watch, wrap
+from tensorlite.ops.along import added_along, read_along
 from tensorlite.ops.compare import maximum, minimum
-from tensorlite.ops.index import added_at, mesh_of
 from tensorlite.ops.reduce import amax, amin, argmax, argmin
 from tensorlite.ops.shape import axis_of, reshape, squeeze
 
@@ -41,15 +41,13 @@ _RESULTS = {
 @op(grad_name=lambda node: f"{(node.saved or {}).get('kind', 'gather').capitalize()}Backward0")
 def picked(x: Array, *, dim: int, indices: Array, kind: str, keepdim: bool = True) -> Array:
     """The elements of x at indices along an axis, which goes if there is one index a row."""
-    mesh = mesh_of(x, dim, indices)
-    y = x[mesh]
-    kept = {"mesh": mesh, "stands": y.shape}
-    return (y if keepdim or not x.ndim else y.squeeze(dim)), kept
+    y = read_along(x, dim, indices)
+    return (y if keepdim or not x.ndim else y.squeeze(dim)), {"stands": y.shape}
 
 
 @picked.vjp
-def _(g, x_shape, mesh, stands, kind):
-    return added_at(reshape(g, stands), x_shape, mesh)
+def _(g, x_shape, dim, indices, stands, kind):
+    return added_along(reshape(g, stands), x_shape, dim, indices)
 
 
 def found(kind: str, x: Array, indices: Array, dim: int, keepdim: bool = True) -> ValuesAndIndices:
