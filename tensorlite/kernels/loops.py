@@ -22,6 +22,7 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from tensorlite.kernels.jit import get_num_threads, inline, kernel, parallel_for
+from tensorlite.kernels.ordered import ordered
 
 Array = np.ndarray
 
@@ -135,6 +136,9 @@ def on_threads(
         return None
     found = _loop(function, "".join([x.dtype.char for x in arrays]))
     layout = _layout(arrays) if found else None
+    if found and layout is None:
+        arrays = _as_the_one_in_order(arrays)
+        layout = _layout(arrays)
     if found is None or layout is None:
         return None
     shape, columns, strides, steps = layout
@@ -167,6 +171,14 @@ def _may_take(out: Array, shape: tuple[int, ...], kind: np.dtype[Any], inputs: l
 def _address(x: Array) -> int:
     address: int = x.__array_interface__["data"][0]
     return address
+
+
+def _as_the_one_in_order(arrays: list[Array]) -> list[Array]:
+    """Where one whole array is in order, so is NumPy's result: then let the others be, too."""
+    shape = max([x.shape for x in arrays], key=math.prod)
+    if any(x.shape == shape and x.flags.c_contiguous for x in arrays):
+        return [ordered(x) if x.shape == shape else x for x in arrays]
+    return arrays
 
 
 Layout = tuple[tuple[int, ...], int, list[int], list[int]]

@@ -60,7 +60,7 @@ def pack_columns(task, packed, b, base, row_stride, column_stride, jump, n, k, r
                 if columns == w:
                     while p + w <= depth:
                         here = source + c * w * column_stride + p
-                        _transpose_square(
+                        transpose_square(
                             packed, at + p * width + c * w, width, b, here, column_stride
                         )
                         p += w
@@ -73,12 +73,12 @@ def pack_columns(task, packed, b, base, row_stride, column_stride, jump, n, k, r
                     p += 1
 
 
-def _transpose_square(out, i, out_stride, x, j, x_stride):
+def transpose_square(out, i, out_stride, x, j, x_stride):
     """out[i + out_stride * c + r] = x[j + x_stride * r + c] for r, c < lanes."""
     raise NotImplementedError
 
 
-@simd.overload(_transpose_square, inline="always")
+@simd.overload(transpose_square, inline="always")
 def _(out, i, out_stride, x, j, x_stride):
     w = simd.vector_type(x).lanes
 
@@ -119,9 +119,9 @@ def pack_rows(packed, a, base, row_stride, column_stride, rows, depth):
                             n = depth - p if r < min(there, ROWS) - q else 0
                             v = simd.load_part(a, here + r * row_stride, n, zero)
                             simd.store(packed, spare + r * w, v)
-                        _transpose_square(packed, at + p * ROWS + q, ROWS, packed, spare, w)
+                        transpose_square(packed, at + p * ROWS + q, ROWS, packed, spare, w)
                     else:
-                        _transpose_square(packed, at + p * ROWS + q, ROWS, a, here, row_stride)
+                        transpose_square(packed, at + p * ROWS + q, ROWS, a, here, row_stride)
     elif column_stride == 1:
         for panel in range(panels):
             at = panel * ROWS * STRIDE

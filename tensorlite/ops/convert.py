@@ -18,6 +18,7 @@ from tensorlite.autograd import (
     watch,
     wrap,
 )
+from tensorlite.kernels.ordered import ordered
 from tensorlite.ops.elementwise import zero
 from tensorlite.ops.index import parse, take_at, write, written
 from tensorlite.ops.quiet import check_fits, put, quiet
@@ -25,8 +26,8 @@ from tensorlite.ops.quiet import check_fits, put, quiet
 
 @op(method=True)
 def clone(x: Array) -> Array:
-    """A copy."""
-    return x.copy()
+    """A copy, its elements in order."""
+    return x.copy() if x.flags.c_contiguous else ordered(x)
 
 
 clone.rules(lambda g: g)
@@ -35,7 +36,7 @@ clone.rules(lambda g: g)
 @op(method=True)
 def contiguous(x: Array) -> Array:
     """x itself if its elements lie in order in memory, else a copy where they do."""
-    return x if x.flags.c_contiguous else np.ascontiguousarray(x)
+    return ordered(x)
 
 
 contiguous.rules(lambda g: g)

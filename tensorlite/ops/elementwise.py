@@ -41,8 +41,8 @@ def plus(x: Array, y: Array) -> Array:
     """x + y"""
     x, y = promote(x, y)
     if (type(x) is _array and x.size > SMALL) or (type(y) is _array and y.size > SMALL):
-        whole = type(x) is type(y) and x.shape == y.shape
-        return add_kernel(x, y) if whole else pointwise(np.add, x, y)
+        sums = sum_by_kernel(x, y)
+        return pointwise(np.add, x, y) if sums is None else sums
     return quiet.run(np.add, x, y)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from tensorlite.autograd import Addend, Array, OpError, Variable, op, unwrap
 from tensorlite.dtypes import to_numpy
 from tensorlite.kernels import activation, norm, softmax as kernels
+from tensorlite.kernels.ordered import ordered
 from tensorlite.kernels.rows import embedding_backward_
 from tensorlite.ops.elementwise import exp, minus, mul, plus, rsqrt, square
 from tensorlite.ops.index import index_add
@@ -37,9 +38,9 @@ def _over_rows(kernel: Any, dim: int, *arrays: Array) -> Array:
     axis = axis_of(dim, len(shape))
     if axis == len(shape) - 1:
         return np.asarray(kernel(*map(rows_of, arrays)).reshape(shape))
-    moved = [np.moveaxis(x, axis, -1) for x in arrays]
+    moved = [ordered(np.moveaxis(x, axis, -1)) for x in arrays]
     y = kernel(*map(rows_of, moved)).reshape(moved[0].shape)
-    return np.ascontiguousarray(np.moveaxis(y, -1, axis))
+    return ordered(np.moveaxis(y, -1, axis))
 
 
 def floating(name: str, *arrays: Array | None) -> np.dtype[Any]:

@@ -16,6 +16,7 @@ from tensorlite import dtypes
 from tensorlite.autograd import Array, Node, Variable, composed, op
 from tensorlite.dtypes import as_float
 from tensorlite.kernels.loops import SMALL, reduce_on_threads
+from tensorlite.kernels.ordered import ordered
 from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
 from tensorlite.ops.join import stack, unbind
@@ -333,6 +334,9 @@ def _arg(function: Any, x: Array, dim: int | None, keepdim: bool) -> Array:
     d = None if dim is None else axis_of(dim, x.ndim)
     if (x.size if d is None else x.shape[d]) == 0:
         raise IndexError(f"needs at least one element along dim, got shape {x.shape}")
+    if d is not None and x.size > SMALL and d < x.ndim - 1:  # along rows it is much quicker
+        places = np.asarray(function(ordered(np.moveaxis(x, d, -1)), -1), np.int64)
+        return np.expand_dims(places, d) if keepdim else places
     return np.asarray(function(x, d, keepdims=keepdim), np.int64)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tensorlite.autograd import Array, composed, op
+from tensorlite.kernels.ordered import SMALL, ordered
 
 Sizes = Sequence[int]
 
@@ -34,10 +35,20 @@ def sizes_of(size: Any) -> tuple[int, ...]:
 # ----------------------------------------------------------------------------------- the same order
 
 
+def reshaped(x: Array, shape: Any) -> Array:
+    """x.reshape(shape); where that copies axes that have changed places, by a kernel."""
+    if x.size < SMALL or x.flags.c_contiguous:
+        return x.reshape(shape)
+    try:
+        return np.reshape(x, shape, copy=False)
+    except ValueError:  # no view has this shape
+        return ordered(x).reshape(shape)
+
+
 @op(method=True, sizes=True, view=True, grad_name="View")
 def reshape(x: Array, *, shape: Sizes) -> Array:
     """x in another shape: a view where the layout allows it, else a copy. One size may be -1."""
-    return x.reshape(shape)
+    return reshaped(x, shape)
 
 
 reshape.rules(lambda g, x_shape: reshape(g, x_shape))
