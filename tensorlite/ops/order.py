@@ -8,6 +8,8 @@ import numpy as np
 
 from tensorlite import dtypes
 from tensorlite.autograd import Array, Variable, composed, op, unwrap, watch, wrap
+from tensorlite.kernels.ordered import ordered
+from tensorlite.kernels.top import MOST, top_places
 from tensorlite.ops.along import added_along, read_along
 from tensorlite.ops.compare import maximum, minimum
 from tensorlite.ops.reduce import amax, amin, argmax, argmin
@@ -134,6 +136,10 @@ def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
     length = x.shape[d] if x.ndim else 1
     if not 0 <= k <= length:
         raise RuntimeError(f"topk: k must lie in [0, {length}], got {k}")
+    if 0 < k <= MOST and x.ndim and x.size >= _FEW and x.dtype.kind in "fi":
+        rows = ordered(np.moveaxis(x, d, -1))
+        places = top_places(rows.reshape(-1, length), k, largest)
+        return np.moveaxis(places.reshape(*rows.shape[:-1], k), -1, d)
     if length < _SHORT or k > length // 4 or k == 0 or (x.dtype.kind == "f" and np.isnan(x).any()):
         order = argsort(x, d, largest)
         return order[(slice(None),) * d + (slice(k),)] if x.ndim else order

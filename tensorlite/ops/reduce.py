@@ -17,6 +17,7 @@ from tensorlite.autograd import Array, Node, Variable, composed, op
 from tensorlite.dtypes import as_float
 from tensorlite.kernels.loops import SMALL, reduce_on_threads
 from tensorlite.kernels.ordered import ordered
+from tensorlite.kernels.scan import cumulative
 from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
 from tensorlite.ops.join import stack, unbind
@@ -221,11 +222,22 @@ def _others(x: Any, dim: int) -> Any:
     return stack([a * b for a, b in zip(before, reversed(after), strict=True)], dim) if parts else x
 
 
+def _running(function: np.ufunc, x: Array, d: int, numpy: Any) -> Array:
+    """function.accumulate along an axis; of many elements by a kernel, with the same bits."""
+    if x.size >= _MANY and x.ndim:
+        return cumulative(x.astype(numpy, copy=False), d, function is np.multiply)
+    accumulate: Any = function.accumulate
+    return quiet.run(accumulate, np.atleast_1d(x), d, numpy).reshape(x.shape)
+
+
+_MANY = 1 << 12  # elements whose running sums are worth a kernel
+
+
 @op(method=True)
 def cumsum(x: Array, *, dim: int, dtype: Any = None) -> Array:
     """y[i] = x[0] + ... + x[i] along an axis."""
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    return np.cumsum(x, axis_of(dim, x.ndim), numpy).reshape(x.shape)
+    return _running(np.add, x, axis_of(dim, x.ndim), numpy)
 
 
 cumsum.rules(lambda g, dim: flip(cumsum(flip(g, dim), dim), dim))
@@ -235,7 +247,7 @@ cumsum.rules(lambda g, dim: flip(cumsum(flip(g, dim), dim), dim))
 def cumprod(x: Array, *, dim: int, dtype: Any = None) -> Array:
     """y[i] = x[0] * ... * x[i] along an axis."""
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    return quiet.run(np.cumprod, x, axis_of(dim, x.ndim), numpy).reshape(x.shape)
+    return _running(np.multiply, x, axis_of(dim, x.ndim), numpy)
 
 
 @cumprod.vjp
