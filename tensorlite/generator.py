@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import secrets
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any, TypeAlias, cast
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, unwrap, watch, wrap
 from tensorlite.device import check_device, device as device_type
+from tensorlite.kernels import twister
 from tensorlite.kernels.shuffle import swap_
 
 _State: TypeAlias = tuple[str, Array, int, int, float]  # of NumPy's RandomState
@@ -47,9 +49,16 @@ class Generator:
         if not -(1 << 63) <= seed < 1 << 64:
             raise RuntimeError(f"manual_seed: the seed must lie in [-2^63, 2^64), got {seed}")
         self._seed = seed % (1 << 64)
-        self._stream = np.random.RandomState(self._seed & 0xFFFFFFFF)
+        self._begin(np.random.RandomState(self._seed & 0xFFFFFFFF).get_state(legacy=True))
         self._next_normal: float | None = None
         return self
+
+    def _begin(self, state: Any) -> None:
+        """Where the stream stands: its last words, and which of them comes next."""
+        _, key, place, _, _ = cast(_State, state)
+        self._key, self._place = np.array(key, np.uint32), np.array([place], np.int64)
+        self._room = np.empty(twister.ROOM, np.uint32)
+        self._lock = threading.Lock()  # kernels run while other Python threads do
 
     def seed(self) -> int:
         """Start anew with a seed from the operating system, and return it."""
@@ -64,7 +73,8 @@ class Generator:
 
     def get_state(self) -> Any:
         """Where the stream stands: a uint8 tensor of 5056 elements, byte for byte PyTorch's."""
-        _, key, position, _, _ = cast(_State, self._stream.get_state(legacy=True))
+        with self._lock:
+            key, position = self._key.copy(), int(self._place[0])
         fresh = position == 624 and key[0] == self._seed & 0xFFFFFFFF  # nothing was drawn
         header = _HEADER.pack(self._seed, 625 - position, 1, 0 if fresh else position)
         normal = self._next_normal
@@ -87,7 +97,7 @@ class Generator:
             raise RuntimeError("set_state: these bytes are no state of a generator")
         self._seed = seed
         key = np.frombuffer(content, "<u8", 624, _HEADER.size).astype(np.uint32)
-        self._stream.set_state(("MT19937", key, position, 0, 0.0))
+        self._begin(("MT19937", key, position, 0, 0.0))
         _, normal, _, valid, _, _ = _TAIL.unpack_from(content, _HEADER.size + 624 * 8)
         self._next_normal = normal if valid else None
 
@@ -105,7 +115,10 @@ class Generator:
     def words(self, n: int) -> Array:
         """The next n words: uint32."""
         watch.constant("random numbers")
-        return self._stream.randint(0, 1 << 32, n, np.uint32)
+        words = np.empty(n, np.uint32)
+        with self._lock:
+            twister.words(self._key, self._place, words)
+        return words
 
     def pairs(self, n: int) -> Array:
         """n numbers of two words, the first one above: uint64."""
@@ -114,11 +127,18 @@ class Generator:
 
     def u53(self, n: int) -> Array:
         """n numbers in [0, 1) of 53 bits: float64."""
-        return (self.pairs(n) & np.uint64((1 << 53) - 1)) * 2.0**-53
+        return self._uniform(np.empty(n))
 
     def u24(self, n: int) -> Array:
         """n numbers in [0, 1) of 24 bits: float32."""
-        return (self.words(n) & np.uint32(0xFFFFFF)).astype(np.float32) * np.float32(2.0**-24)
+        return self._uniform(np.empty(n, np.float32))
+
+    def _uniform(self, x: Array) -> Array:
+        """x, filled with numbers in [0, 1)."""
+        watch.constant("random numbers")
+        with self._lock:
+            twister.uniform(self._key, self._place, self._room, x)
+        return x
 
     # ------------------------------------------------------------------ into arrays, in their order
 
@@ -178,10 +198,15 @@ class Generator:
 
     def bernoulli_(self, x: Array, p: float) -> None:
         """Fill x, of any type, with ones, each with probability p, and zeros."""
-        limit = np.uint64(math.ceil(p * 2.0**53))  # u53 < p, asked of the bits
+        watch.constant("random numbers")
+        limit = math.ceil(p * 2.0**53)  # u53 < p, asked of the bits
         for part in _chunks(x):
-            bits = self.pairs(part.size) & np.uint64((1 << 53) - 1)
-            part[...] = (bits < limit).reshape(part.shape)
+            ready = part.dtype == np.bool_ and part.flags.c_contiguous
+            ones = part.reshape(-1) if ready else np.empty(part.size, np.bool_)
+            with self._lock:
+                twister.below(self._key, self._place, self._room, limit, ones)
+            if not ready:
+                part[...] = ones.reshape(part.shape)
 
     def bernoulli_each_(self, x: Array, p: Array) -> None:
         """Fill x with ones, each with its own probability in p (of the shape of x), and zeros."""

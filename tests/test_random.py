@@ -5,6 +5,7 @@ Where torch is installed, draws are compared with its own; the recorded values h
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -344,3 +345,44 @@ def test_a_size_must_be_given():
 def test_gradients_can_be_asked_for_at_birth():
     assert tensorlite.randn(2, requires_grad=True).requires_grad
     assert isinstance(tensorlite.rand(2), Tensor)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(
+        st.sampled_from([0, 1, 2, 311, 312, 623, 624, 625, 1023, 1025, 5000]), max_size=5
+    ),
+    data=st.data(),
+)
+def test_numbers_are_made_of_numpys_words_wherever_a_draw_ends(seed, sizes, data):
+    stream, words = Generator().manual_seed(seed), np.random.RandomState(seed)
+    for n in sizes:
+        kind = data.draw(st.sampled_from(["words", "u24", "u53", "bernoulli"]))
+        z = words.randint(0, 1 << 32, n if kind in ("words", "u24") else 2 * n, np.uint32)
+        pairs = z[0::2].astype(np.uint64) << np.uint64(32) | z[1::2] if len(z) == 2 * n else z
+        u53 = (pairs & np.uint64((1 << 53) - 1)) * 2.0**-53
+        if kind == "words":
+            assert np.array_equal(stream.words(n), z)
+        elif kind == "u24":
+            assert np.array_equal(stream.u24(n), (z & 0xFFFFFF).astype(np.float32) / (1 << 24))
+        elif kind == "u53":
+            assert np.array_equal(stream.u53(n), u53)
+        else:
+            p = data.draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+            assert np.array_equal(stream.keep_mask((n,), p), u53 < p)
+
+
+def test_python_threads_share_a_stream_and_no_number_comes_twice():
+    stream = Generator().manual_seed(3)
+    drawn = [np.empty(0)] * 4
+
+    def draw(i):
+        drawn[i] = np.concatenate([stream.u53(997) for _ in range(40)])
+
+    threads = [threading.Thread(target=draw, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    together = np.sort(np.concatenate(drawn))
+    assert np.array_equal(together, np.sort(Generator().manual_seed(3).u53(4 * 40 * 997)))
