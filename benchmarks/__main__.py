@@ -12,6 +12,7 @@ from rich.console import Console
 from benchmarks import (
     attention,
     decoding,
+    general,
     machine,
     overhead,
     peers,
@@ -33,6 +34,7 @@ BENCHMARKS: dict[str, Callable[[Bench], None]] = {
     "linear-gelu": products.run_linear_gelu,
     "rows": rows.run,
     "attention": attention.run,
+    "ops": general.run,
     "overhead": overhead.run,
     "training": training.run,
     "decoding": decoding.run,

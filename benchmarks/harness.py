@@ -166,5 +166,10 @@ def summary(
     return result
 
 
-def geometric_mean(values: list[float]) -> float:
-    return statistics.geometric_mean(values)
+def mean_of(benchmark: str, threads: int, results: list[Result], **facts: Any) -> Result:
+    """One row for many: the geometric mean of their ratios."""
+    mean = Result(benchmark, "geometric mean", threads, {}, **facts)
+    for peer in results[0].ratio:
+        mean.ratio[peer] = statistics.geometric_mean([r.ratio[peer] for r in results])
+        mean.paired[peer] = statistics.geometric_mean([r.paired[peer] for r in results])
+    return mean

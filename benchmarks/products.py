@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks import peers, workloads
-from benchmarks.harness import OURS, Bench, Result, geometric_mean
+from benchmarks.harness import OURS, Bench, Result, mean_of
 from benchmarks.shapes import STEPS, Linear, Step, linears
 from tensorlite.kernels.matmul import product
 
@@ -26,11 +26,7 @@ def run(bench: Bench) -> None:
             for layer in linears(step)
             for result in _three_products(bench, layer, random)
         ]
-        mean = Result("matmul", "geometric mean", threads, {}, goal={"numpy": GOAL})
-        for peer in done[0].ratio:
-            mean.ratio[peer] = geometric_mean([result.ratio[peer] for result in done])
-            mean.paired[peer] = geometric_mean([result.paired[peer] for result in done])
-        bench.add(mean)
+        bench.add(mean_of("matmul", threads, done, goal={"numpy": GOAL}))
 
 
 def _three_products(bench: Bench, layer: Linear, random: np.random.Generator) -> list[Result]:

@@ -182,7 +182,7 @@ _NAMES = {
     "memory": "the memory",
 }
 _README = ("matmul", "linear+gelu", "rows", "attention", "training", "memory", "prefill",
-           "decoding", "overhead", "startup")  # fmt: skip
+           "decoding", "ops", "overhead", "startup")  # fmt: skip
 
 
 def _summarized(results: list[Result], threads: int) -> list[Result]:
@@ -191,7 +191,7 @@ def _summarized(results: list[Result], threads: int) -> list[Result]:
     for name in _README:
         rows = [r for r in results if r.benchmark == name and r.threads in (threads, 1)]
         rows = [r for r in rows if r.threads == threads] or rows
-        if name == "matmul":
+        if name in ("matmul", "ops"):
             rows = [r for r in rows if r.case == "geometric mean"]
         elif name == "memory":
             rows = [r for r in rows if not r.case.startswith("attention")]
@@ -208,6 +208,7 @@ def _title(result: Result) -> str:
         "prefill": "prefill, 124M float32, ",
         "matmul": "matrix products of S, M and L, ",
         "linear+gelu": "linear + bias + GELU, forward and backward, ",
+        "ops": "general ops of a million elements, ",
         "overhead": "8 x 8 ",
         "startup": "",
     }

@@ -14,8 +14,8 @@ import numpy as np
 Work = Callable[[], Any]
 
 
-def random(library: Any, shape: tuple[int, ...]) -> Any:
-    return library.from_numpy(np.random.default_rng(0).standard_normal(shape, np.float32))
+def random(library: Any, shape: tuple[int, ...], seed: int = 0) -> Any:
+    return library.from_numpy(np.random.default_rng(seed).standard_normal(shape, np.float32))
 
 
 def both_passes(function: Callable[..., Any], inputs: list[Any], g: Any) -> Work:
