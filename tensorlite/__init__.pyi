@@ -148,7 +148,7 @@ def clamp(x: Tensor, min: Number | builtins.float | None = ..., max: Number | bu
 def clip(input: Tensor, min: Any = ..., max: Any = ...) -> Tensor:
     """NumPy's name for clamp."""
 def clone(x: Tensor) -> Tensor:
-    """A copy."""
+    """A copy, its elements in order."""
 def cos(x: Tensor) -> Tensor:
     """The cosine of x radians."""
 def cosh(x: Tensor) -> Tensor:

@@ -297,3 +297,32 @@ def test_a_reshape_is_a_view_wherever_it_can_be():
     assert x[0, 0, 0] == 1
     with pytest.raises(RuntimeError, match="reshape"):
         x.transpose(0, 1).reshape(7, -1)
+
+
+# -------------------------------------------------------------------------------------------- sums
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("n", [5, 255, 256, 1000, 4097, SMALL + 5])
+def test_a_row_has_the_same_sum_alone_and_among_others(n, kind):
+    x = tl.tensor(np.random.default_rng(0).standard_normal((4, n)).astype(kind))
+    sums = x.sum(-1), x.mean(-1), x.reshape(2, 2, n).sum((1, 2))
+    wanted = x.numpy().astype("float64").sum(-1)
+    assert np.allclose(sums[0].numpy(), wanted, atol=1e-5 * n**0.5)
+    for threads in (1, 2, 3):
+        tl.set_num_threads(threads)
+        for i in range(4):
+            assert same_bits(x[i].sum().numpy(), sums[0][i].numpy())
+            assert same_bits(x[i : i + 1].sum(-1).numpy(), sums[0][i : i + 1].numpy())
+            assert same_bits(x[i].mean().numpy(), sums[1][i].numpy())
+        assert same_bits(x[:2].sum().numpy(), sums[2][0].numpy())
+        assert x.sum(1, keepdim=True).shape == (4, 1)
+        assert x.sum(keepdim=True).shape == (1, 1)
+
+
+def test_a_sum_overflows_silently_at_every_size():
+    for n in (4, 300, SMALL + 5):
+        x = tl.full((n,), 3e38)
+        assert x.sum().item() == np.inf
+        x[0] = -np.inf
+        assert tl.isnan((x * np.inf).sum())

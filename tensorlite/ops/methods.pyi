@@ -76,7 +76,7 @@ class Methods:
     def clip(self, min: Any = ..., max: Any = ...) -> Tensor:
         """NumPy's name for clamp."""
     def clone(self) -> Tensor:
-        """A copy."""
+        """A copy, its elements in order."""
     def contiguous(self) -> Tensor:
         """x itself if its elements lie in order in memory, else a copy where they do."""
     def cos(self) -> Tensor:
