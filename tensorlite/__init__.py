@@ -104,14 +104,8 @@ from tensorlite.ops.convert import (
 )
 from tensorlite.ops.elementwise import (
     abs as abs,
-    acos as acos,
     add as add,
-    asin as asin,
-    atan as atan,
-    atan2 as atan2,
     ceil as ceil,
-    cos as cos,
-    cosh as cosh,
     div as div,
     exp as exp,
     exp2 as exp2,
@@ -131,12 +125,9 @@ from tensorlite.ops.elementwise import (
     round as round,
     rsqrt as rsqrt,
     sign as sign,
-    sin as sin,
-    sinh as sinh,
     sqrt as sqrt,
     square as square,
     sub as sub,
-    tan as tan,
     trunc as trunc,
 )
 from tensorlite.ops.index import (
@@ -226,6 +217,17 @@ from tensorlite.ops.shape import (
     transpose as transpose,
     unflatten as unflatten,
     unsqueeze as unsqueeze,
+)
+from tensorlite.ops.trigonometry import (
+    acos as acos,
+    asin as asin,
+    atan as atan,
+    atan2 as atan2,
+    cos as cos,
+    cosh as cosh,
+    sin as sin,
+    sinh as sinh,
+    tan as tan,
 )
 from tensorlite.printing import set_printoptions as set_printoptions
 from tensorlite.random import (

@@ -25,6 +25,7 @@ from tensorlite.ops import (  # noqa: F401
     order,
     reduce,
     shape,
+    trigonometry,
 )
 
 
