@@ -156,6 +156,30 @@ def test_rows_and_threads_do_not_change_a_bit(dtype, m, n, k, data):
         assert np.array_equal(matmul.product(a[start:stop], right, bias), whole[start:stop])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("k", [64, 272, 384, 1040])
+@pytest.mark.parametrize("n", [1, 17, 33, 65, 97])
+def test_a_last_column_has_the_bits_of_one_among_others(n, k, dtype):
+    """Alone in its panel, it is computed otherwise than beside others."""
+    rng = np.random.default_rng(0)
+    a, b = (
+        rng.standard_normal((100, k)).astype(dtype),
+        rng.standard_normal((n + 7, k)).astype(dtype),
+    )
+    wide = matmul.product(a, b.T)
+    assert np.array_equal(matmul.product(a, b[:n].T), wide[:, :n])
+    bias = rng.standard_normal(n).astype(dtype)
+    assert np.array_equal(matmul.product(a, b[:n].T, bias), wide[:, :n] + bias)
+    for threads in (1, 2):
+        before = jit.get_num_threads()
+        jit.set_num_threads(threads)
+        try:
+            many = np.concatenate([a] * 8)
+            assert np.array_equal(matmul.product(many, b[:n].T)[300:400], wide[:, :n])
+        finally:
+            jit.set_num_threads(before)
+
+
 @given(m=st.sampled_from([3, 9, 40]), n=st.sampled_from([5, 33]), k=st.sampled_from([4, 260]))
 def test_batches_broadcast_and_equal_single_products(m, n, k):
     a, b = random((3, 1, m, k), np.float32, 1), random((2, k, n), np.float32, 2)

@@ -201,7 +201,7 @@ def _(sums, a, a_at, a_row, m, b, source, b_column, columns, depth, next_strip):
                     simd.prefetch(b, next_strip + p * w + ahead)
                 square = simd.transpose(simd.tile_load(b, source + p, b_column, w, 1))
                 for r in range(m):
-                    v = simd.chain(square, a, a_at + r * a_row + p, simd.load(sums, r * w))
+                    v = simd.chain(square, a, a_at + r * a_row + p, 1, simd.load(sums, r * w))
                     simd.store(sums, r * w, v)
                 p += w
         column = np.zeros(w, b.dtype)

@@ -241,7 +241,7 @@ def _(c, c_at, a, x, at, stride, depth):
         v = simd.zero(x)
         for d in range(0, depth, w):
             square = simd.transpose(simd.tile_load(x, at + d, stride, w, 1))
-            v = simd.chain(square, a, d, v)
+            v = simd.chain(square, a, d, 1, v)
         simd.store(c, c_at, v)
 
     return implementation

@@ -82,6 +82,27 @@ _rows_by_panel, _columns_by_panel = _micro_kernels(COLUMNS)
 _rows_by_half, _columns_by_half = _micro_kernels(1)
 
 
+@inline
+def _rows_by_column(a, i, b, j, depth, errands, tile):
+    """As _rows_by_half, for one column: squares of a are transposed in registers, so that one
+    multiply-add serves all rows. A vector has no fewer lanes, and `depth` is a multiple of them.
+
+    It waits for one addition after the other, 4 cycles each, where half a panel takes 6 for as
+    much (4,096 x 384 x 65 and 768 x 128 x 65 on a Zen 5: .93 of the time).
+    """
+    w = simd.lanes(b)
+    width = COLUMNS * w
+    v = simd.zero(b)
+    for p in range(0, depth, w):
+        if p % TURN == 0:
+            _run_errands(p // TURN, *errands)
+        square = simd.transpose(simd.tile_load(a, i + p, STRIDE, w, 1))
+        v = simd.chain(square, b, j + p * width, width, v)
+    simd.store(tile, w, v)  # where the first row has no column
+    for r in range(ROWS):
+        tile[r * width] = tile[w + r]
+
+
 # ------------------------------------------------------------------------------------ to memory
 
 
@@ -137,6 +158,8 @@ def product_tile(
             buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,
             add, bias, bias_at, biased,
         )  # fmt: skip
+    elif a_column == 1 and columns == 1 and depth % w == 0 and IN_PLACE and w >= ROWS:
+        _rows_by_column(buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile)
     elif a_column == 1 and not ACROSS:
         _rows_by_half(
             buffer, g * ROWS * STRIDE, packed, panel, depth, errands, tile, c, at, c_row, whole,

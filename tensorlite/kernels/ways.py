@@ -43,7 +43,9 @@ tile_room = _constant(
     lambda x: packing.ROWS * packing.COLUMNS * _lanes(x),
     lambda x: (3 * parts.SIDE + 1) * parts.SIDE,
 )
-room = _constant(lambda x: _lanes(x) ** 2, lambda x: parts.ROOM)
+room = _constant(
+    lambda x: max(_lanes(x) ** 2, -packing.ROWS % _lanes(x) * packing.STRIDE), lambda x: parts.ROOM
+)
 # Rows of a that are packed for all blocks of k at a time, and for one.
 flat = _constant(lambda x: packing.FLAT, lambda x: parts.FLAT)
 most = _constant(lambda x: 16 * packing.ROWS, lambda x: parts.MOST)

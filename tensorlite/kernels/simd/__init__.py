@@ -56,7 +56,7 @@ Tiles, for products of matrices (rows and columns are literals; columns count ve
     tile_row(t, r, c)                    the vector t[r, c], r and c literals
     tile_set(t, r, c, v)                 the tile with v there
     transpose(t)                         of a lanes x 1 tile: lane c of row r <-> lane r of row c
-    chain(t, x, i, v)                    for r: v = fma(x[i + r], t[r, 0], v), in this order
+    chain(t, x, i, s, v)                 for r: v = fma(x[i + s r], t[r, 0], v), in this order
     multiply(c, ..., a, ..., b, ...)     c (+)= a b: the loop over `outer` as a function of its own
 
 Parts of float32, and the processor's tile registers for them; see kernels/parts.py:

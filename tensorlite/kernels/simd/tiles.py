@@ -317,16 +317,16 @@ def transpose(typing, t):
 
 
 @intrinsic
-def chain(typing, t, x, i, v):
-    """v = fma(x[i + r], t[r, 0], v) for r = 0, 1, ..., in this order."""
+def chain(typing, t, x, i, s, v):
+    """v = fma(x[i + s r], t[r, 0], v) for r = 0, 1, ..., in this order."""
 
     def codegen(context, builder, signature, args):
-        t_value, array, i_value, value = args
+        t_value, array, i_value, step, value = args
         for r, row in enumerate(_cells(builder, t, t_value)):
-            at = builder.add(i_value, ir.IntType(64)(r))
+            at = builder.add(i_value, builder.mul(step, ir.IntType(64)(r)))
             scalar = _scalar_at(context, builder, x, array, at)
             down = _splat(builder, scalar, t.vector.llvm)
             value = _call(builder, "fma", t.vector, [down, row[0], value])
         return value
 
-    return v(t, x, types.intp, v), codegen
+    return v(t, x, types.intp, types.intp, v), codegen
