@@ -181,7 +181,7 @@ _NAMES = {
     "torch.compile": "torch.compile",
     "memory": "the memory",
 }
-_README = ("matmul", "linear+gelu", "rows", "attention", "training", "memory", "prefill",
+_README = ("matmul", "linear+gelu", "rows", "attention", "training", "plain", "memory", "prefill",
            "decoding", "ops", "overhead", "startup")  # fmt: skip
 
 
@@ -202,6 +202,7 @@ def _summarized(results: list[Result], threads: int) -> list[Result]:
 def _title(result: Result) -> str:
     titles = {
         "training": "training step ",
+        "plain": "training step in plain ops, with dropout, ",
         "memory": "peak memory of training ",
         "attention": "attention forward and backward, ",
         "decoding": "decoding, 124M float32, ",
