@@ -9,6 +9,7 @@ in float32 up to the last bit or two of logarithm and cosine.
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import struct
 import threading
@@ -34,6 +35,8 @@ ONE_WORD = 1 << 28
 class Generator:
     """A stream of random numbers of its own: Generator().manual_seed(3)."""
 
+    _lock = threading.Lock()  # kernels run while other Python threads do
+
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
         self.manual_seed(DEFAULT_SEED)
@@ -55,10 +58,11 @@ class Generator:
 
     def _begin(self, state: Any) -> None:
         """Where the stream stands: its last words, and which of them comes next."""
-        _, key, place, _, _ = cast(_State, state)
-        self._key, self._place = np.array(key, np.uint32), np.array([place], np.int64)
+        _, words, place, _, _ = cast(_State, state)
+        key, at = np.array(words, np.uint32), np.array([place], np.int64)
+        with self._lock:
+            self._key, self._place = key, at
         self._room = np.empty(twister.ROOM, np.uint32)
-        self._lock = threading.Lock()  # kernels run while other Python threads do
 
     def seed(self) -> int:
         """Start anew with a seed from the operating system, and return it."""
@@ -292,5 +296,11 @@ def _box_muller(u: Array) -> Array:
     return np.stack([r * np.cos(angle), r * np.sin(angle)], 1).reshape(-1)
 
 
+def _forget_lock() -> None:
+    """In a forked process: whoever held it is not there."""
+    Generator._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget_lock)
 default_generator = Generator()
 default_generator.seed()

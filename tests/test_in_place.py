@@ -248,9 +248,9 @@ def test_slices_written_directly_are_those_of_a_copy(layout: str, overlap: bool)
 def test_slices_that_do_not_fit_are_named_and_leave_x_alone() -> None:
     x = tl.zeros(1, 1, 4, 2)
     for index, source, message in (
-        (tl.tensor([4]), tl.ones(1, 1, 1, 2), r"index_copy: index must lie in \[0, 4\), got 4"),
-        (tl.tensor([-1]), tl.ones(1, 1, 1, 2), r"index_copy: index must lie in \[0, 4\), got -1"),
-        (tl.tensor([1]), tl.ones(1, 1, 3, 2), "index_copy: "),
+        (tl.tensor([4]), tl.ones(1, 1, 1, 2), r"index_copy_: index must lie in \[0, 4\), got 4"),
+        (tl.tensor([-1]), tl.ones(1, 1, 1, 2), r"index_copy_: index must lie in \[0, 4\), got -1"),
+        (tl.tensor([1]), tl.ones(1, 1, 3, 2), "index_copy_: "),
     ):
         with pytest.raises((RuntimeError, IndexError), match=message):
             x.index_copy_(2, index, source)

@@ -326,3 +326,82 @@ def test_a_sum_overflows_silently_at_every_size():
         assert x.sum().item() == np.inf
         x[0] = -np.inf
         assert tl.isnan((x * np.inf).sum())
+
+
+# -------------------------------------------------------------------------- what large tensors keep
+
+
+def test_whole_numbers_of_few_bits_are_added_up_in_a_wider_type():
+    b = np.random.default_rng(0).integers(0, 200, (5000, 40)).astype("uint8")
+    for threads in (1, 2):
+        tl.set_num_threads(threads)
+        assert tl.tensor(b).sum().item() == int(b.astype("int64").sum())
+        assert np.array_equal(tl.tensor(b).sum(1).numpy(), b.sum(1, dtype="int64"))
+        assert reduce_on_threads(np.add, b, (1,)) is None
+        for name in ("norm", "var", "std", "mean"):
+            with pytest.raises(RuntimeError, match="floating point, got uint8"):
+                getattr(tl.tensor(b), name)()
+
+
+@pytest.mark.parametrize("name", ["pow", "atan2", "mul", "div", "fmod", "remainder"])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_what_lies_in_another_order_has_the_same_bits_on_any_number_of_threads(name, kind):
+    rng = np.random.default_rng(0)
+    x = np.abs(rng.standard_normal((400, 500))).astype(kind)
+    y = rng.standard_normal((400, 500)).astype(kind)
+    for other in (y[::-1], y[:, ::-1], np.asfortranarray(y)):
+        for pair in ((x, other), (other, x)):
+            found = []
+            for threads in (1, 2):
+                tl.set_num_threads(threads)
+                found.append(getattr(tl, name)(*map(tl.tensor, pair)).numpy())
+                left, right = map(tl.from_numpy, (np.ascontiguousarray(pair[0]), x))
+                if other.flags.f_contiguous:
+                    left = tl.from_numpy(np.ascontiguousarray(pair[0].T)).t()
+                    right = tl.from_numpy(np.ascontiguousarray(pair[1].T)).t().contiguous()
+                    found.append(getattr(tl, name)(left, right).numpy())
+            assert same_bits(found[0], found[-len(found) // 2])
+
+
+def test_logic_takes_numbers_as_they_are():
+    x = tl.tensor(np.arange(SMALL + 9) % 3)
+    assert tl.equal(tl.logical_and(x, 0.5), x != 0)
+    assert tl.logical_or(x, 0.5).all()
+    assert tl.equal(tl.logical_and(x, float("nan")), x != 0)
+    assert tl.equal(tl.logical_xor(x.to(tl.uint8), -3), x == 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_large_tensors_overflow_silently():
+    x = tl.zeros(SMALL + 9)
+    assert (x + 1e300).max().item() == np.inf
+    assert x.clone().add_(2**200).max().item() == np.inf
+    assert tl.where(x > 0, x, 1e300).min().item() == np.inf
+    index = tl.zeros(1, SMALL + 9, dtype=tl.int64)
+    assert x[None].scatter(1, index, 1e300)[0, 0].item() == np.inf
+    tl.zeros(1, 9, dtype=tl.int64).scatter(1, index, (x / 0)[None])
+
+
+def test_a_number_that_does_not_fit_is_an_error_at_every_size():
+    for n in (4, SMALL + 9):
+        x = tl.zeros(1, n, dtype=tl.uint8)
+        index = tl.zeros(1, n, dtype=tl.int64)
+        with pytest.raises(OverflowError, match="300"):
+            x.scatter(1, index, 300)
+        with pytest.raises(RuntimeError, match="negative"):
+            (x + 1) ** -1
+
+
+def test_messages_name_the_method_that_was_called():
+    for n in (4, SMALL + 9):
+        x = tl.zeros(n, dtype=tl.int64)
+        with pytest.raises(RuntimeError, match=r"add_: result type float32"):
+            x.add_(1.5)
+        with pytest.raises(RuntimeError, match=r"__iadd__: result type float32"):
+            x += 1.5
+        with pytest.raises(RuntimeError, match=r"mul_: output with shape"):
+            x.mul_(tl.zeros(2, n, dtype=tl.int64))
+        with pytest.raises(RuntimeError, match=r"copy_: .*broadcast"):
+            x.copy_(tl.zeros(1, n))
+        with pytest.raises(RuntimeError, match=rf"shapes \(3,\) \({n},\)"):
+            tl.where(tl.zeros(3) > 0, x, x)

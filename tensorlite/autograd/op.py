@@ -323,10 +323,10 @@ class Op:
                 raise TypeError(f"{self.name}: argument '{name}' is missing")
             yield value
 
-    def named(self, error: Exception) -> Exception:
-        """An error of the function, NumPy's perhaps, with the op's name in front."""
+    def named(self, error: Exception, name: str = "") -> Exception:
+        """An error of the function, NumPy's perhaps, with the op's name in front, or another."""
         text = str(error)
-        name = self.name.lstrip("_")
+        name = name or self.name.lstrip("_")
         text = text if text.startswith(name) else f"{name}: {text}"
         if isinstance(error, (NotImplementedError, RecursionError, watch.CaptureError)):
             return error

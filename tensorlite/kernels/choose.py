@@ -67,7 +67,10 @@ def choose(condition: Array, x: Any, y: Any) -> Array:
         return np.where(condition, x, y)
     kind = arrays[0].dtype
     a, b = (z if type(z) is np.ndarray else np.asarray(z, kind) for z in (x, y))
-    shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    try:
+        shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)
+    except ValueError:
+        return np.where(condition, x, y)  # which says what does not fit
     size = math.prod(shape)
     whole = [z.size == 1 or (z.size == size and z.flags.c_contiguous) for z in (a, b)]
     if a.dtype != b.dtype or condition.dtype != np.bool_ or size == 0 or not all(whole):

@@ -68,7 +68,8 @@ def _loop(function: np.ufunc, inputs: str) -> tuple[int, int, np.dtype[Any]] | N
     numbers = inside.types[i * inside.nargs : (i + 1) * inside.nargs]
     if list(numbers) != [np.dtype(kind).num for kind in (*inputs, result)]:
         return None
-    return inside.functions[i] or 0, inside.data[i] or 0, result
+    loop = inside.functions[i]
+    return (loop, inside.data[i] or 0, result) if loop else None
 
 
 @intrinsic
@@ -130,13 +131,15 @@ def on_threads(
     if get_num_threads() == 1:
         return None
     kind = next(x.dtype for x in inputs if type(x) is np.ndarray)
+    if kind.kind != "f" and any(type(x) is not np.ndarray for x in inputs):
+        return None  # a number may be of a higher kind
     arrays = [x if type(x) is np.ndarray else np.asarray(x, kind) for x in inputs]
     known = arrays if out is None else [*arrays, out]
     if not all(x.dtype.isnative and x.flags.aligned for x in known):
         return None
     found = _loop(function, "".join([x.dtype.char for x in arrays]))
     layout = _layout(arrays) if found else None
-    if found and layout is None:
+    if layout is None and function in _ROUNDED:
         arrays = _as_the_one_in_order(arrays)
         layout = _layout(arrays)
     if found is None or layout is None:
@@ -171,6 +174,10 @@ def _may_take(out: Array, shape: tuple[int, ...], kind: np.dtype[Any], inputs: l
 def _address(x: Array) -> int:
     address: int = x.__array_interface__["data"][0]
     return address
+
+
+# The same bits in whatever way they are computed; others may have a loop for what lies in order.
+_ROUNDED = (np.add, np.subtract, np.multiply, np.divide)
 
 
 def _as_the_one_in_order(arrays: list[Array]) -> list[Array]:
@@ -219,7 +226,7 @@ def _layout(arrays: list[Array]) -> Layout | None:
     if len(merged) == 1:
         steps = merged[0][1]
         return shape, SPAN, [SPAN * step for step in steps], steps
-    if len(merged) != 2:
+    if len(merged) != 2 or merged[0][0] < SHORT:
         return None
     (columns, steps), (_, strides) = merged
     return shape, columns, strides, steps
@@ -237,6 +244,8 @@ def reduce_on_threads(function: np.ufunc, x: Array, axes: tuple[int, ...]) -> Ar
     first = x.ndim - len(axes)
     if not (x.flags.c_contiguous and x.flags.aligned and x.dtype.isnative) or x.dtype.kind == "b":
         return None
+    if function in (np.add, np.multiply) and x.dtype.kind != "f" and x.itemsize < 8:
+        return None  # NumPy computes these in a wider type
     shape = x.shape[:first]
     n = x.size // max(1, math.prod(shape))
     found = _loop(function, 2 * x.dtype.char)

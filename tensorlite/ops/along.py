@@ -53,14 +53,18 @@ def read_along(x: Array, dim: int, index: Array) -> Array:
 def _write_along(y: Array, dim: int, index: Array, source: Any, add: bool) -> None:
     """scatter or scatter_add into y."""
     d = _checked_axis(y, dim, index)
-    plain = not add or not isinstance(source, np.ndarray) or source.dtype == y.dtype
+    if isinstance(source, (np.ndarray, np.generic)):
+        plain = not add or source.dtype == y.dtype
+    else:
+        plain = not add or y.dtype.kind == "f" or isinstance(source, int)
     if plain and along.fits(y, d, index):
-        whole = np.broadcast_to(quiet.run(np.asarray, source).astype(y.dtype), index.shape)
+        values = quiet.run(np.asarray, source, y.dtype)
+        whole = np.broadcast_to(values, index.shape)
         if along.scatter(y, d, index, whole, add):
             return
     mesh = _mesh(y, d, index)
     if add:
-        np.add.at(y, mesh, source)
+        quiet.run(np.add.at, y, mesh, source)
     else:
         quiet.run(y.__setitem__, mesh, source)
 
@@ -100,7 +104,7 @@ def take_along_dim(input: Array, indices: Array, dim: int | None = None) -> Arra
 @op(grad_name="Scatter")
 def scatter_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
     """x, with src where index says; the last of several wins."""
-    y = x.copy()
+    y = np.array(x)
     _write_along(y, dim, index, src, False)
     return y
 
@@ -114,7 +118,7 @@ scatter_at.rules(
 @op(grad_name="ScatterAdd")
 def scatter_add_at(x: Array, src: Array, *, dim: int, index: Array) -> Array:
     """x, with src added where index says, in ascending order of position."""
-    y = x.copy()
+    y = np.array(x)
     _write_along(y, dim, index, src, True)
     return y
 

@@ -158,7 +158,7 @@ def choose(condition: Array, x: Array, y: Array) -> Array:
     if condition.dtype != np.bool_:
         raise RuntimeError(f"where: condition must be bool, got {condition.dtype}; use != 0")
     x, y = promote(x, y)
-    return choose_kernel(condition, x, y)
+    return quiet.run(choose_kernel, condition, x, y)
 
 
 choose.rules(

@@ -73,6 +73,9 @@ def copy(x: Array, src: Array) -> Array:
 
 @copy.directly
 def _copy_all(x: Array, src: Any) -> None:
+    shape = np.shape(src)
+    if len(shape) > x.ndim:
+        raise RuntimeError(f"the shape {list(shape)} does not broadcast to {list(x.shape)}")
     put(x, src)
 
 
@@ -119,7 +122,7 @@ def _change_directly(name: str, record: Any, x: Any, args: Any, keywords: dict[s
     try:
         watch.change(name, functools.partial(record.directly, **options), *map(unwrap, given))
     except (ValueError, IndexError, RuntimeError) as error:
-        raise record.named(error) from error
+        raise record.named(error, name) from error
 
 
 def _on_tape(values: tuple[Any, ...]) -> bool:

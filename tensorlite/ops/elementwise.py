@@ -243,7 +243,7 @@ def pow(x: Array, y: Array) -> Array:
         return pointwise(np.divide, 1.0, pointwise(np.multiply, x, x) if power == -2 else root)
     if kind == "b":
         raise NotImplementedError("pow: not defined for booleans; convert with .int() or .float()")
-    if kind == "i" and np.any(np.less(y, 0)):
+    if kind in "iu" and (np.any(np.less(y, 0)) if power is None else power < 0):
         raise RuntimeError("pow: integers to negative integer powers are not allowed; use floats")
     return pointwise(np.power, x, y)
 

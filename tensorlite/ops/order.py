@@ -138,18 +138,30 @@ def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
         raise RuntimeError(f"topk: k must lie in [0, {length}], got {k}")
     if 0 < k <= MOST and x.ndim and x.size >= _FEW and x.dtype.kind in "fi":
         rows = ordered(np.moveaxis(x, d, -1))
-        places = top_places(rows.reshape(-1, length), k, largest)
-        return np.moveaxis(places.reshape(*rows.shape[:-1], k), -1, d)
-    if length < _SHORT or k > length // 4 or k == 0 or (x.dtype.kind == "f" and np.isnan(x).any()):
+        flat = rows.reshape(-1, length)
+        places = top_places(flat, k, largest)
+        given_up = np.flatnonzero(places[:, 0] < 0)
+        if given_up.size:
+            places[given_up] = _top_by_parts(flat[given_up], k, largest)
+        return ordered(np.moveaxis(places.reshape(*rows.shape[:-1], k), -1, d))
+    if not x.ndim or length < _SHORT or k > length // 4 or k == 0:
         order = argsort(x, d, largest)
         return order[(slice(None),) * d + (slice(k),)] if x.ndim else order
     rows = np.moveaxis(x, d, -1)
-    flat = rows.reshape(-1, length)
-    last = length - k if largest else k - 1  # place of the last of the k, were a row sorted
-    bounds = np.partition(flat, last, -1)[:, last]
-    chosen = [_top_of_row(*pair, k, largest) for pair in zip(flat, bounds, strict=True)]
-    order = np.array(chosen, np.int64)
+    order = _top_by_parts(rows.reshape(-1, length), k, largest)
     return np.moveaxis(order.reshape(*rows.shape[:-1], k), -1, d)
+
+
+def _top_by_parts(rows: Array, k: int, largest: bool) -> Array:
+    """Where the k largest of each row stand: found by its k-th largest, or where there is a nan, or
+    a row is short, by sorting."""
+    length = rows.shape[1]
+    if length < _SHORT or (rows.dtype.kind == "f" and np.isnan(rows).any()):
+        return argsort(rows, -1, largest)[:, :k]
+    last = length - k if largest else k - 1  # place of the last of the k, were a row sorted
+    bounds = np.partition(rows, last, -1)[:, last]
+    chosen = [_top_of_row(*pair, k, largest) for pair in zip(rows, bounds, strict=True)]
+    return np.array(chosen, np.int64).reshape(len(rows), k)
 
 
 def _top_of_row(row: Array, bound: Any, k: int, largest: bool) -> Array:

@@ -38,7 +38,7 @@ def pointwise(function: Any, x: Any, y: Any = None, z: Any = None) -> Any:
     on all threads."""
     if (type(x) is _array and x.size > SMALL) or (type(y) is _array and y.size > SMALL):
         inputs = tuple([v for v in (x, y, z) if v is not None])
-        out = on_threads(function, inputs)
+        out = quiet.run(on_threads, function, inputs)
         return quiet.run(function, *inputs) if out is None else out
     if y is None:
         return quiet.run(function, x)
@@ -77,7 +77,7 @@ def change(function: np.ufunc, x: Array, *inputs: Any) -> None:
             break
     else:
         if x.dtype.kind == "f":
-            if x.size <= SMALL or on_threads(function, inputs, x) is None:
+            if x.size <= SMALL or quiet.run(on_threads, function, inputs, x) is None:
                 quiet.run(function, *inputs, x)
             return
     value = np.asarray(pointwise(function, *inputs))

@@ -33,7 +33,7 @@ def _reduced(
 ) -> Array:
     """function.reduce(x, axes), in x's type or another; of large arrays on all threads."""
     if x.size > SMALL and axes and (dtype is None or dtype == x.dtype):
-        y = reduce_on_threads(function, x, axes)
+        y = quiet.run(reduce_on_threads, function, x, axes)
         if y is not None:
             return np.expand_dims(y, axes) if keepdim else y
     reduce: Any = function.reduce
@@ -119,14 +119,18 @@ def mean(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None)
     """The mean over dim."""
     if dtype is not None:
         x = x.astype(dtypes.to_numpy(dtype), copy=False)
-    if x.dtype.kind != "f":
-        raise RuntimeError(
-            f"mean: the input must be floating point, got {x.dtype}; use x.float().mean() or dtype="
-        )
+    _must_float("mean", x)
     axes = axes_of(dim, x.ndim)
     n = _count(x, axes)
     total = _add_up(x, axes, None, keepdim)
     return quiet.run(np.divide, total, x.dtype.type(n)), {"axes": axes, "n": n}
+
+
+def _must_float(name: str, x: Array) -> None:
+    if x.dtype.kind != "f":
+        raise RuntimeError(
+            f"{name}: the input must be floating point, got {x.dtype}; use x.float().{name}()"
+        )
 
 
 mean.rules(lambda g, x_shape, axes, n: _everywhere(g / n if n else g, x_shape, axes))
@@ -151,6 +155,7 @@ def var(
     """sum((x - mean)^2) / (n - correction) over dim; correction is 1, or 0 for unbiased=False."""
     if isinstance(dim, bool):  # x.var(False)
         dim, unbiased = None, dim
+    _must_float("var", x)
     if correction is None:
         correction = 0 if unbiased is False else 1
     axes = axes_of(dim, x.ndim)
@@ -256,7 +261,7 @@ def cumsum(x: Array, *, dim: int, dtype: Any = None) -> Array:
     return _running(np.add, x, axis_of(dim, x.ndim), numpy)
 
 
-cumsum.rules(lambda g, dim: flip(cumsum(flip(g, dim), dim), dim))
+cumsum.rules(lambda g, dim: flip(cumsum(flip(g, dim), dim), dim) if g.ndim else g)
 
 
 @op(method=True)
@@ -398,6 +403,7 @@ def count_nonzero(x: Array, *, dim: Dim = None) -> Array:
 @op(grad_name="LinalgVectorNorm")
 def _norm(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
     """sqrt(sum(x^2)) over dim, with the gradient 0 at 0."""
+    _must_float("norm", x)
     axes = axes_of(dim, x.ndim)
     return np.sqrt(_add_up(pointwise(np.multiply, x, x), axes, None, keepdim)), {"axes": axes}
 
