@@ -11,7 +11,7 @@ import numpy as np
 from tensorlite.autograd import Array, Node, arithmetic, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
 from tensorlite.kernels.choose import choose
-from tensorlite.kernels.elementwise import SMALL, add as add_kernel, sum_by_kernel
+from tensorlite.kernels.elementwise import SMALL, add as add_kernel, cube_by_kernel, sum_by_kernel
 from tensorlite.ops.quiet import change, pointwise, quiet
 
 # ------------------------------------------------------------------------------------------- zeros
@@ -234,6 +234,9 @@ def pow(x: Array, y: Array) -> Array:
     x, y = promote(x, y)
     kind = np.result_type(x, y).kind
     if power in (2, 3) and kind != "b":
+        cube = cube_by_kernel(x) if power == 3 else None
+        if cube is not None:
+            return cube
         square = pointwise(np.multiply, x, x)
         return square if power == 2 else pointwise(np.multiply, square, x)
     if power in (0.5, -0.5, -1, -2) and kind == "f":
