@@ -131,7 +131,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     if ids.size and not (ids.min() >= 0 and ids.max() < num_classes):
         wrong = ids[(ids < 0) | (ids >= num_classes)][0]
         raise RuntimeError(f"one_hot: ids must lie in [0, {num_classes}), got {wrong}")
-    return wrap((ids[..., None] == np.arange(num_classes)).astype(np.int64))
+    ones = np.zeros((*ids.shape, num_classes), np.int64)
+    np.put_along_axis(ones, ids[..., None], 1, -1)
+    return wrap(ones)
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:

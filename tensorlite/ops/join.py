@@ -10,6 +10,7 @@ import numpy as np
 
 from tensorlite.autograd import Array, composed, op
 from tensorlite.dtypes import result_type
+from tensorlite.kernels.choose import choose
 from tensorlite.ops.index import elsewhere_zero, index_select
 from tensorlite.ops.shape import Sizes, axis_of, reshape, sizes_of
 
@@ -236,11 +237,17 @@ def pad(input: Array, pad: Sizes, mode: str = "constant", value: float | None = 
     return input
 
 
+def _below(x: Array, diagonal: int) -> Array:
+    """Where the last two axes of x are on a diagonal or below it."""
+    n, m = x.shape[-2:]
+    return np.tri(n, m, diagonal, np.bool_)
+
+
 @op(method=True, inplace=True)
 def tril(x: Array, *, diagonal: int = 0) -> Array:
     """The lower triangle of the last two axes, zeros elsewhere."""
     _check_matrix(x)
-    return np.tril(x, diagonal)
+    return choose(_below(x, diagonal), x, x.dtype.type(0))
 
 
 tril.rules(lambda g, diagonal: tril(g, diagonal))
@@ -250,7 +257,7 @@ tril.rules(lambda g, diagonal: tril(g, diagonal))
 def triu(x: Array, *, diagonal: int = 0) -> Array:
     """The upper triangle of the last two axes, zeros elsewhere."""
     _check_matrix(x)
-    return np.triu(x, diagonal)
+    return choose(_below(x, diagonal - 1), x.dtype.type(0), x)
 
 
 triu.rules(lambda g, diagonal: triu(g, diagonal))

@@ -82,6 +82,9 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
+    if x.dtype == np.bool_ and len(axes) == x.ndim and numpy == np.int64:  # a tenth of the time
+        total = np.full((1,) * x.ndim if keepdim else (), np.count_nonzero(x), np.int64)
+        return total, {"axes": axes}
     return _add_up(x, axes, numpy, keepdim), {"axes": axes}
 
 
@@ -397,7 +400,9 @@ def all(x: Array, *, dim: Dim = None, keepdim: bool = False) -> Array:
 @op(method=True)
 def count_nonzero(x: Array, *, dim: Dim = None) -> Array:
     """How many elements over dim are not zero."""
-    return np.asarray(np.count_nonzero(x, axes_of(dim, x.ndim)), np.int64)
+    axes = axes_of(dim, x.ndim)
+    truth = x if x.dtype == np.bool_ else pointwise(np.not_equal, x, x.dtype.type(0))
+    return np.asarray(np.count_nonzero(truth, axes if len(axes) < x.ndim else None), np.int64)
 
 
 @op(grad_name="LinalgVectorNorm")
