@@ -93,7 +93,7 @@ def _along(axis: Any, text: str, x: float, slope: float) -> None:
 
 def _bars(pyplot: Any, results: list[Result]) -> Any:
     """Tokens a second in training and decoding, by side, on the largest number of threads."""
-    kinds = ("training", "prefill", "decoding")
+    kinds = ("training", "plain", "prefill", "decoding")
     shown = sorted(
         (r for r in results if r.benchmark in kinds), key=lambda r: kinds.index(r.benchmark)
     )
@@ -109,7 +109,8 @@ def _bars(pyplot: Any, results: list[Result]) -> Any:
         axis.bar_label(
             bars, [f"{speed:,.0f}" if speed >= 100 else f"{speed:.1f}" for speed in speeds]
         )
-        axis.set_title(f"{result.benchmark} {result.case}", fontsize=10)
+        name = "training, plain ops," if result.benchmark == "plain" else result.benchmark
+        axis.set_title(f"{name} {result.case}", fontsize=10)
         axis.tick_params(axis="x", rotation=20)
         axis.margins(y=0.12)
         for side in ("top", "right"):
