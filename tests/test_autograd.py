@@ -419,3 +419,15 @@ def test_warnings_of_floating_point_come_back_however_a_walk_ends():
     with pytest.raises(KeyError):
         y.sum().backward()
     assert np.geterr() == before
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_is_summed_and_cast_for_an_input_that_was_both_stretched_and_converted(
+    create_graph: bool,
+) -> None:
+    x = tl.ones(3, requires_grad=True)
+    y = tl.ones(2, 3, dtype=tl.float64)
+    for z in (x + y, y * x, tl.where(y > 0, x, y)):
+        (g,) = tl.autograd.grad(z.sum(), x, create_graph=create_graph)
+        assert g.dtype == tl.float32
+        assert np.array_equal(g.detach().numpy(), [2, 2, 2])

@@ -382,14 +382,26 @@ def test_large_tensors_overflow_silently():
     tl.zeros(1, 9, dtype=tl.int64).scatter(1, index, (x / 0)[None])
 
 
-def test_a_number_that_does_not_fit_is_an_error_at_every_size():
+def test_a_number_is_put_into_a_tensors_type_at_every_size():
     for n in (4, SMALL + 9):
-        x = tl.zeros(1, n, dtype=tl.uint8)
-        index = tl.zeros(1, n, dtype=tl.int64)
-        with pytest.raises(OverflowError, match="300"):
-            x.scatter(1, index, 300)
+        x, index = tl.zeros(1, n, dtype=tl.uint8), tl.zeros(1, n, dtype=tl.int64)
+        for value in (300, float("nan"), -1e9):
+            with pytest.raises(RuntimeError, match="must fit into uint8, got"):
+                x.scatter(1, index, value)
+        assert x.scatter(1, index, -3)[0, 0].item() == 253
+        y = tl.full((1, n), -3, dtype=tl.int64).scatter(1, index, value=2.5, reduce="add")
+        assert y[0, 0].item() == 2 * n - 3
         with pytest.raises(RuntimeError, match="negative"):
             (x + 1) ** -1
+
+
+def test_triangles_keep_the_type():
+    for kind in (tl.float32, tl.float64, tl.int64, tl.uint8, tl.bool):
+        for n in (3, 400):
+            x = tl.ones(2, n, n, dtype=kind)
+            assert x.tril(-1).dtype == x.triu(1).dtype == kind
+            assert np.array_equal(x.tril(-1).numpy(), np.tril(x.numpy(), -1))
+            assert np.array_equal(x.triu(1).numpy(), np.triu(x.numpy(), 1))
 
 
 def test_messages_name_the_method_that_was_called():

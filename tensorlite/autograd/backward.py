@@ -297,6 +297,7 @@ def _fit(g: Any, like: Any, what: str) -> Any:
     """Sum g over the axes along which its input was broadcast, and give it the input's dtype."""
     shape, dtype = tuple(like.shape), like.dtype
     array = unwrap(g)
+    plain = g is array
     if array.dtype.kind != "f":
         raise RuntimeError(f"{what} must be floating point, got {array.dtype}")
     if array.shape != shape:
@@ -307,7 +308,7 @@ def _fit(g: Any, like: Any, what: str) -> Any:
         stretched = [extra + i for i, (n, m) in enumerate(zip(shape, kept, strict=True)) if n != m]
         g = g.sum((*range(extra), *stretched)).reshape(shape)
     if array.dtype != dtype:
-        g = g.astype(dtype) if g is array else g.to(dtype)
+        g = g.astype(dtype) if plain else g.to(dtype)
     return g
 
 

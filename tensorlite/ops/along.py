@@ -53,13 +53,10 @@ def read_along(x: Array, dim: int, index: Array) -> Array:
 def _write_along(y: Array, dim: int, index: Array, source: Any, add: bool) -> None:
     """scatter or scatter_add into y."""
     d = _checked_axis(y, dim, index)
-    if isinstance(source, (np.ndarray, np.generic)):
-        plain = not add or source.dtype == y.dtype
-    else:
-        plain = not add or y.dtype.kind == "f" or isinstance(source, int)
-    if plain and along.fits(y, d, index):
-        values = quiet.run(np.asarray, source, y.dtype)
-        whole = np.broadcast_to(values, index.shape)
+    if isinstance(source, (int, float)):
+        source = _element(source, y.dtype)
+    if (not add or source.dtype == y.dtype) and along.fits(y, d, index):
+        whole = np.broadcast_to(quiet.run(np.asarray, source, y.dtype), index.shape)
         if along.scatter(y, d, index, whole, add):
             return
     mesh = _mesh(y, d, index)
@@ -67,6 +64,16 @@ def _write_along(y: Array, dim: int, index: Array, source: Any, add: bool) -> No
         quiet.run(np.add.at, y, mesh, source)
     else:
         quiet.run(y.__setitem__, mesh, source)
+
+
+def _element(number: float, kind: np.dtype[Any]) -> Array:
+    """A Python number in a tensor's type; a fraction is cut off, as PyTorch does."""
+    if kind.kind in "iu":
+        most = np.iinfo(kind).max
+        if not -most - 1 <= number <= most:  # nan is not either
+            raise RuntimeError(f"scatter: the value must fit into {kind}, got {number}")
+        return np.asarray(int(number)).astype(kind)
+    return np.asarray(quiet.run(np.asarray, number, kind))
 
 
 @op(method=True)

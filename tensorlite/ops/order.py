@@ -144,12 +144,13 @@ def _top(x: Array, *, k: int, dim: int, largest: bool) -> Array:
         if given_up.size:
             places[given_up] = _top_by_parts(flat[given_up], k, largest)
         return ordered(np.moveaxis(places.reshape(*rows.shape[:-1], k), -1, d))
-    if not x.ndim or length < _SHORT or k > length // 4 or k == 0:
-        order = argsort(x, d, largest)
-        return order[(slice(None),) * d + (slice(k),)] if x.ndim else order
+    if not x.ndim:
+        return argsort(x, d, largest)
+    if length < _SHORT or k > length // 4 or k == 0:
+        return ordered(argsort(x, d, largest)[(slice(None),) * d + (slice(k),)])
     rows = np.moveaxis(x, d, -1)
     order = _top_by_parts(rows.reshape(-1, length), k, largest)
-    return np.moveaxis(order.reshape(*rows.shape[:-1], k), -1, d)
+    return ordered(np.moveaxis(order.reshape(*rows.shape[:-1], k), -1, d))
 
 
 def _top_by_parts(rows: Array, k: int, largest: bool) -> Array:
