@@ -61,11 +61,14 @@ def choose(condition: Array, x: Any, y: Any) -> Array:
 
     A number becomes the array's type.
     """
-    condition = np.asarray(condition)
-    arrays = [z for z in (x, y) if type(z) is np.ndarray]
-    if not arrays or condition.size + sum([z.size for z in arrays]) < SMALL:
+    size = 0
+    for z in (condition, x, y):
+        if type(z) is np.ndarray:
+            size += z.size
+    if size < SMALL or not (type(x) is np.ndarray or type(y) is np.ndarray):
         return np.where(condition, x, y)
-    kind = arrays[0].dtype
+    condition = np.asarray(condition)
+    kind = (x if type(x) is np.ndarray else y).dtype
     a, b = (z if type(z) is np.ndarray else np.asarray(z, kind) for z in (x, y))
     try:
         shape = np.broadcast_shapes(condition.shape, a.shape, b.shape)

@@ -120,7 +120,8 @@ def _change_directly(name: str, record: Any, x: Any, args: Any, keywords: dict[s
     given, named = record.bind((x, *args), keywords)
     options = {key: unwrap(value) for key, value in named.items()}
     try:
-        watch.change(name, functools.partial(record.directly, **options), *map(unwrap, given))
+        change = functools.partial(record.directly, **options) if options else record.directly
+        watch.change(name, change, *map(unwrap, given))
     except (ValueError, IndexError, RuntimeError) as error:
         raise record.named(error, name) from error
 

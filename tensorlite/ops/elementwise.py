@@ -84,7 +84,7 @@ rsub.rules(lambda g: -g, lambda g: g)
 @op(method=True, inplace=True)
 def add(input: Array, other: Array, *, alpha: float = 1) -> Array:
     """input + alpha * other"""
-    return plus(input, other if alpha == 1 else mul(other, alpha))
+    return plus.op.function(input, other if alpha == 1 else mul(other, alpha))
 
 
 @add.directly
@@ -103,7 +103,7 @@ add.rules(lambda g: g, lambda g, alpha: g if alpha == 1 else g * alpha)
 @op(method=True, inplace=True)
 def sub(input: Array, other: Array, *, alpha: float = 1) -> Array:
     """input - alpha * other"""
-    return minus(input, other if alpha == 1 else mul(other, alpha))
+    return minus.op.function(input, other if alpha == 1 else mul(other, alpha))
 
 
 @sub.directly
@@ -232,7 +232,7 @@ def pow(x: Array, y: Array) -> Array:
     quotients, as in PyTorch, and take a thousandth of the time."""
     power = y if type(y) is int or type(y) is float else None
     x, y = promote(x, y)
-    kind = np.result_type(x, y).kind
+    kind = x.dtype.kind if type(x) is _array else np.result_type(x, y).kind
     if power in (2, 3) and kind != "b":
         cube = cube_by_kernel(x) if power == 3 else None
         if cube is not None:
