@@ -1,4 +1,5 @@
-"""A GPT written out in plain ops, as lectures write it, and trained: no line of it is either's own.
+"""A GPT written out in plain ops, as lectures write it, and trained: the same lines in each
+library.
 
 Attention is two products with a mask, a softmax and dropout between them; GELU is spelled out with
 its tanh. The seed is the same, so are weights and dropout, and so must the losses be.
@@ -53,6 +54,7 @@ class Plain:
         return self.functional.dropout(x, DROPOUT)
 
     def attention(self, layer: Any, x: Any) -> Any:
+        """x (B, T, C) -> (B, T, C)"""
         B, T, C = x.shape
         heads = self.config.n_head
         q, k, v = (
@@ -65,13 +67,14 @@ class Plain:
         return self.dropout(layer["out"](y.transpose(1, 2).contiguous().view(B, T, C)))
 
     def mlp(self, layer: Any, x: Any) -> Any:
+        """x (B, T, C) -> (B, T, C)"""
         x = layer["up"](x)
         inner = math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)
         return self.dropout(layer["down"](0.5 * x * (1.0 + self.library.tanh(inner))))
 
     def loss(self) -> Any:
         x = self.tokens(self.ids) + self.places(self.library.arange(self.ids.shape[1]))
-        x = self.dropout(x)
+        x = self.dropout(x)  # (B, T, C)
         for layer in self.layers:
             x = x + self.attention(layer, layer["norm 1"](x))
             x = x + self.mlp(layer, layer["norm 2"](x))

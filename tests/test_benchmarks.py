@@ -7,13 +7,24 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from benchmarks import __main__ as command, harness, machine, peers, plots, process, report
+from benchmarks import (
+    __main__ as command,
+    general,
+    harness,
+    machine,
+    peers,
+    plain,
+    plots,
+    process,
+    report,
+)
 from benchmarks.harness import OURS, Bench, Result
 from benchmarks.ours import Training
-from benchmarks.shapes import STEPS, S, linears
+from benchmarks.shapes import STEPS, S, Shape, Step, linears
 from tensorlite import profiler
 
 ROOT = Path(__file__).parents[1]
@@ -213,6 +224,41 @@ def test_the_command_measures_what_it_is_told_to(tmp_path, monkeypatch, capsys, 
     results = json.loads(path.read_text())["results"]
     assert {r["benchmark"] for r in results} == {"overhead"}
     assert all(0 < r["value"][OURS] < 0.1 for r in results)
+
+
+def test_general_ops_compute_the_same_on_both_sides():
+    found = {}
+    for side, library in peers.libraries().items():
+        for case, op in general.cases(library, 40).items():
+            library.manual_seed(5)
+            result = op()
+            values = result if isinstance(result, tuple) else (result,)
+            found.setdefault(case, {})[side] = [np.asarray(value) for value in values]
+    assert len(found) > 20
+    for case, sides in found.items():
+        for values in sides.values():
+            for ours, theirs in zip(sides[OURS], values, strict=True):
+                assert np.allclose(ours, theirs, rtol=1e-5, atol=1e-5), case
+                assert ours.shape == theirs.shape, case
+
+
+def test_a_model_in_plain_ops_learns_the_same_on_both_sides():
+    step = Step("tiny", Shape(17, 8, n_layer=2, n_head=2, n_embd=16, bias=False), 3, 8)
+    losses = []
+    for library in peers.libraries().values():
+        model = plain.Plain(library, step)
+        losses.append([model.step() for _ in range(30)])
+    assert np.allclose(losses, losses[0], rtol=1e-4)
+    assert losses[0][-1] < losses[0][0] - 0.2
+
+
+def test_a_mean_is_the_geometric_one_of_each_ratio():
+    sides = [turns([1.0], [2.0]), turns([1.0], [8.0])]
+    results = [harness.summary("b", "c", 1, side) for side in sides]
+    mean = harness.mean_of("b", 1, results, goal={"numpy": 1.0})
+    assert mean.ratio == {"numpy": pytest.approx(0.25)}
+    assert mean.paired == {"numpy": pytest.approx(0.25)}
+    assert mean.goal == {"numpy": 1.0}
 
 
 def test_unknown_names_are_refused(monkeypatch, capsys):
