@@ -11,7 +11,8 @@ from tensorlite.autograd import Array, Node, composed, op, unwrap, watch
 from tensorlite.dtypes import promote
 from tensorlite.kernels.choose import choose as choose_kernel
 from tensorlite.ops.elementwise import zero_where
-from tensorlite.ops.quiet import pointwise, quiet
+from tensorlite.ops.pointwise import pointwise
+from tensorlite.ops.quiet import quiet
 
 # ------------------------------------------------------------------------------------- comparisons
 

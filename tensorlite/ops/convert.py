@@ -21,7 +21,8 @@ from tensorlite.autograd import (
 from tensorlite.kernels.ordered import ordered
 from tensorlite.ops.elementwise import zero
 from tensorlite.ops.index import parse, take_at, write, written
-from tensorlite.ops.quiet import check_fits, put, quiet
+from tensorlite.ops.pointwise import check_fits, put
+from tensorlite.ops.quiet import quiet
 
 
 @op(method=True)

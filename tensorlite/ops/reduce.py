@@ -22,7 +22,8 @@ from tensorlite.kernels.scan import cumulative
 from tensorlite.ops.compare import isnan
 from tensorlite.ops.elementwise import abs, exp, pow, zero, zero_where
 from tensorlite.ops.join import stack, unbind
-from tensorlite.ops.quiet import pointwise, quiet
+from tensorlite.ops.pointwise import pointwise
+from tensorlite.ops.quiet import quiet
 from tensorlite.ops.shape import axis_of, flip, reshape, stretched
 
 Dim = int | Sequence[int] | None
@@ -82,8 +83,6 @@ def sum(x: Array, *, dim: Dim = None, keepdim: bool = False, dtype: Any = None) 
     """The sum over dim; of integers, in int64."""
     axes = axes_of(dim, x.ndim)
     numpy = dtypes.to_numpy(dtype) if dtype is not None else _summed_type(x)
-    if x.size < _LONG:
-        return quiet.run(_add, x, axes, numpy, None, keepdim), {"axes": axes}
     if x.dtype == np.bool_ and len(axes) == x.ndim and numpy == np.int64:  # a tenth of the time
         total = np.full((1,) * x.ndim if keepdim else (), np.count_nonzero(x), np.int64)
         return total, {"axes": axes}
@@ -303,11 +302,10 @@ def logsumexp(x: Array, *, dim: int | Sequence[int], keepdim: bool = False) -> A
     """log(sum(exp(x))) over dim, without overflow; -inf where all are -inf."""
     axes = axes_of(dim, x.ndim)
     x = as_float(x)
-    top = (
-        _reduced(np.maximum, x, axes, None, True)
-        if x.size > SMALL
-        else np.max(x, axes, keepdims=True, initial=-np.inf)
-    )
+    if x.size:
+        top = _reduced(np.maximum, x, axes, None, True)
+    else:
+        top = np.max(x, axes, keepdims=True, initial=-np.inf)
     shift = np.where(np.isfinite(top), top, x.dtype.type(0))
     total = _add_up(pointwise(np.exp, pointwise(np.subtract, x, shift)), axes, None, True)
     out = quiet.run(np.log, total) + shift

@@ -7,7 +7,7 @@ import numpy as np
 from tensorlite.autograd import Array, op
 from tensorlite.dtypes import as_float, promote_to_float
 from tensorlite.ops.elementwise import rsqrt
-from tensorlite.ops.quiet import pointwise
+from tensorlite.ops.pointwise import pointwise
 
 
 @op(method=True, inplace=True)
