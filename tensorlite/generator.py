@@ -35,7 +35,8 @@ ONE_WORD = 1 << 28
 class Generator:
     """A stream of random numbers of its own: Generator().manual_seed(3)."""
 
-    _lock = threading.Lock()  # kernels run while other Python threads do
+    # Kernels run while other Python threads do; whoever holds the one has the use of the other.
+    _lock, _room = threading.Lock(), np.empty(twister.ROOM, np.uint32)
 
     def __init__(self, device: Any = "cpu") -> None:
         check_device(device)
@@ -52,17 +53,16 @@ class Generator:
         if not -(1 << 63) <= seed < 1 << 64:
             raise RuntimeError(f"manual_seed: the seed must lie in [-2^63, 2^64), got {seed}")
         self._seed = seed % (1 << 64)
-        self._begin(np.random.RandomState(self._seed & 0xFFFFFFFF).get_state(legacy=True))
+        seeded = np.random.RandomState(self._seed & 0xFFFFFFFF).get_state(legacy=True)
+        self._begin(*cast(_State, seeded)[1:3])
         self._next_normal: float | None = None
         return self
 
-    def _begin(self, state: Any) -> None:
-        """Where the stream stands: its last words, and which of them comes next."""
-        _, words, place, _, _ = cast(_State, state)
+    def _begin(self, words: Array, place: int) -> None:
+        """Let the stream stand here: its last 624 words, and which of them comes next."""
         key, at = np.array(words, np.uint32), np.array([place], np.int64)
         with self._lock:
             self._key, self._place = key, at
-        self._room = np.empty(twister.ROOM, np.uint32)
 
     def seed(self) -> int:
         """Start anew with a seed from the operating system, and return it."""
@@ -101,7 +101,7 @@ class Generator:
             raise RuntimeError("set_state: these bytes are no state of a generator")
         self._seed = seed
         key = np.frombuffer(content, "<u8", 624, _HEADER.size).astype(np.uint32)
-        self._begin(("MT19937", key, position, 0, 0.0))
+        self._begin(key, position)
         _, normal, _, valid, _, _ = _TAIL.unpack_from(content, _HEADER.size + 624 * 8)
         self._next_normal = normal if valid else None
 
