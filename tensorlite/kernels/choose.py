@@ -22,7 +22,8 @@ SHORT = 1 << 8  # elements of a condition that is sooner repeated than begun aga
 
 @inline
 def _block(task, condition, x, y, out, span):
-    """A condition that is smaller begins again at its end; x and y are whole, or a single value."""
+    """A condition that is smaller begins again at its end; x and y are whole, or a single value,
+    with a loop for each case: vectors can be made only of one that has no questions to ask."""
     i, stop = task * span, min(out.size, (task + 1) * span)
     while i < stop:
         k = i % condition.size

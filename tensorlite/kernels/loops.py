@@ -5,8 +5,8 @@
 NumPy's functions of elements come with compiled loops, one for each combination of types: they take
 addresses, a number of elements, and strides. Any part of an array is computed as the whole is, so
 each thread calls the loop for its share, and the bits are NumPy's. One small kernel serves all
-functions and types; written in Numba, each would compile for itself. On one thread, and for what is
-small or oddly laid out, NumPy is called as always.
+functions and types; written in Numba, each would compile for itself. For what is small or oddly
+laid out, and on one thread but for rows that are stretched, NumPy is called as always.
 """
 
 from __future__ import annotations
@@ -116,8 +116,9 @@ def _rows(task, loop, data, places, strides, steps, columns, size, run):
 
 
 @kernel
-def _walk(loop, data, a, b, c, d, i, j, k, m, o, p, q, r, columns, size, run):
-    places, strides, steps = (a, b, c, d), (i, j, k, m), (o, p, q, r)
+def _walk(loop, data, places, strides, steps, columns, size, run):
+    """The loop over `size` elements in rows of `columns`, `run` rows a task. Of each of its four
+    arrays, 0 where it has fewer: the address, and the bytes to the next row and element."""
     rows = (size + columns - 1) // columns
     arguments = (loop, data, places, strides, steps, columns, size, run)
     parallel_for(_rows, (rows + run - 1) // run, arguments)
@@ -145,18 +146,17 @@ def on_threads(
     if found is None or layout is None:
         return None
     shape, columns, strides, steps = layout
-    loop, data, kind = found
-    y = np.empty(shape, kind) if out is None else out
-    if out is not None and not _may_take(out, shape, kind, arrays):
+    loop, data, result = found
+    if out is not None and not _may_take(out, shape, result, arrays):
         return None
-    size = kind.itemsize
+    y = np.empty(shape, result) if out is None else out
+    size = result.itemsize
     places = [_address(x) for x in (*arrays, y)]
     unused = [0] * (4 - len(places))
-    run = max(1, SPAN // columns)
-    _walk(*(
-        loop, data, *places, *unused, *strides, columns * size, *unused, *steps, size, *unused,
-        columns, y.size, run,
-    ))  # fmt: skip
+    _walk(
+        loop, data, (*places, *unused), (*strides, columns * size, *unused),
+        (*steps, size, *unused), columns, y.size, max(1, SPAN // columns),
+    )  # fmt: skip
     return y
 
 
@@ -265,7 +265,9 @@ def _each_row(function: np.ufunc, found: Any, x: Array, n: int) -> Array:
     if function.identity is not None:
         y.fill(function.identity)
     loop, data, _ = found
-    size, to, source = x.itemsize, _address(y), _address(x)
-    run = max(1, SPAN // n)
-    _walk(loop, data, to, source, to, 0, size, n * size, size, 0, 0, size, 0, 0, n, x.size, run)
+    size, to = x.itemsize, _address(y)
+    _walk(
+        loop, data, (to, _address(x), to, 0), (size, n * size, size, 0), (0, size, 0, 0), n, x.size,
+        max(1, SPAN // n),
+    )  # fmt: skip
     return y

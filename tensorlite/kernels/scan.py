@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from tensorlite.kernels.jit import inline, kernel, parallel_for
+from tensorlite.kernels.ordered import ordered
 
 Array = np.ndarray
 
@@ -92,7 +93,7 @@ def _products(s, x):
 
 def cumulative(x: Array, dim: int, multiply: bool) -> Array:
     """np.cumsum or np.cumprod of x along an axis, in x's type, which is a number's."""
-    x = np.ascontiguousarray(x)
+    x = ordered(x)
     y = np.empty(x.shape, x.dtype)
     walk = _products if multiply else _sums
     walk(x.reshape(-1), y.reshape(-1), x.shape[dim], math.prod(x.shape[dim + 1 :]))

@@ -43,6 +43,7 @@ tile_room = _constant(
     lambda x: packing.ROWS * packing.COLUMNS * _lanes(x),
     lambda x: (3 * parts.SIDE + 1) * parts.SIDE,
 )
+# For packing, or what a square of transposed rows reads beyond those of the last panel.
 room = _constant(
     lambda x: max(_lanes(x) ** 2, -packing.ROWS % _lanes(x) * packing.STRIDE), lambda x: parts.ROOM
 )
